@@ -1,0 +1,1 @@
+"""Stage 4: the base model, FIM formats and the DeepSpeed training program."""

@@ -1,0 +1,69 @@
+"""The columns of the samples, stage by stage: each stage appends columns and never changes one.
+
+`middle` is the truncated C_N: what the model is taught to write between `prefix` and `suffix`.
+"""
+
+import polars as pl
+
+from echo_dagster.events import TIMESTAMP
+
+SAMPLE_SCHEMA = pl.Schema(
+    {
+        "sample_id": pl.String(),  # the gap's id
+        "completion_id": pl.String(),
+        "region_id": pl.String(),
+        "user_id": pl.String(),
+        "session_id": pl.String(),
+        "document": pl.String(),
+        "repository": pl.String(),
+        "language": pl.String(),
+        "model": pl.String(),
+        "source": pl.String(),
+        "cohort": pl.String(),
+        "opened_at": TIMESTAMP,
+        "closed_at": TIMESTAMP,
+        "break_reason": pl.String(),
+        "outcome": pl.String(),
+        "tracking": pl.String(),
+        "accepted_chars": pl.Int64(),
+        "kept_rate": pl.Float64(),
+        "prefix": pl.String(),
+        "suffix": pl.String(),
+        "proposal": pl.String(),
+        "middle": pl.String(),
+        "prefix_tokens": pl.Int64(),
+        "suffix_tokens": pl.Int64(),
+        "middle_tokens": pl.Int64(),
+        "proposal_tokens": pl.Int64(),
+        "scope": pl.String(),  # line, statement or block: how far C_N was kept
+        "content_hash": pl.String(),  # equal for exact duplicates
+    }
+)
+
+#: `balanced_samples` adds where the sample stood in the mix.
+BALANCED_SCHEMA = pl.Schema({**SAMPLE_SCHEMA, "stratum": pl.String()})
+
+#: `scored_samples` adds likelihoods under the reference model, in nats per token.
+SCORED_SCHEMA = pl.Schema(
+    {
+        **BALANCED_SCHEMA,
+        "middle_nats_per_token": pl.Float64(),  # C_N given C_0
+        "proposal_nats_per_token": pl.Float64(),  # C_1 given C_0
+        "middle_alone_nats_per_token": pl.Float64(),  # C_N without C_0
+        "ifd": pl.Float64(),  # middle_nats_per_token / middle_alone_nats_per_token
+        "scorer": pl.String(),  # digest of the reference model
+    }
+)
+
+#: Every sample dropped by the refinery, at whichever stage.
+REJECTED_SCHEMA = pl.Schema(
+    {
+        "sample_id": pl.String(),
+        "stage": pl.String(),  # filter, balance or denoise
+        "reason": pl.String(),
+        "value": pl.Float64(),  # the value that decided, where there is one
+        "sample_day": pl.Date(),
+        "language": pl.String(),
+        "outcome": pl.String(),
+    }
+)

@@ -1,0 +1,312 @@
+"""Settings: `configs/*.yaml` made into validated, frozen objects. Every default has its one home here.
+
+A configuration file states what differs from the defaults; `extends: other.yaml` starts from another file beside
+it. A wrong file fails at load, with every mistake named at once, what was expected and how to mend it.
+
+What does not live here: reading environment variables other than `ECHO_CONFIG`, and any behaviour.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import date
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from echo_dagster.resources import resource
+
+Share = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(_Section):
+    """Log files of one tool."""
+
+    name: str
+    importer: str
+    path: str = Field(description="a glob below the working directory; {day} stands for YYYY-MM-DD")
+    consent: bool = Field(description="may these users' code be trained on, where an event does not say itself?")
+    cohort: str | None = None
+    user: str | None = Field(default=None, description="whose log this is, for tools that record no user")
+    repository: str | None = None
+    model: str | None = Field(default=None, description="the served model, for tools that do not record it")
+
+
+class Extraction(_Section):
+    """How gaps end."""
+
+    policy: str = "echo"
+
+
+class Truncation(_Section):
+    """How much of a gap becomes a sample, in tokens of the base model."""
+
+    prefix_tokens: PositiveInt = 768
+    suffix_tokens: Annotated[int, Field(ge=0)] = 256
+    middle_tokens: PositiveInt = 256
+
+
+class Quality(_Section):
+    """Thresholds of the quality filters. File-level figures follow BigCode's and OpenCoder's filters."""
+
+    min_middle_chars: PositiveInt = 3
+    max_line_chars: PositiveInt = 1000
+    max_mean_line_chars: PositiveInt = 100
+    min_alphanumeric_share: Share = 0.25
+    max_pasted_share: Share = 0.5
+    max_agent_share: Share = 0.5
+    max_repeated_line_share: Share = 0.5
+    languages: tuple[str, ...] = Field(default=(), description="languages to keep; empty keeps every known one")
+
+
+class Balance(_Section):
+    """The mix of a day. Shares of strata are tempered: share ** temperature, renormalised."""
+
+    temperature: Share = 0.7
+    max_samples: PositiveInt = 50_000
+    max_user_share: Share = 0.3
+    max_document_share: Share = 0.1
+    min_stratum: Annotated[int, Field(ge=0)] = 8
+    seed: int = 17
+
+
+class Perplexity(_Section):
+    """Scoring and the bands that denoising keeps, per stratum."""
+
+    batch_tokens: PositiveInt = 4096
+    low_quantile: Share = 0.02
+    high_quantile: Share = 0.9
+    max_ifd: Annotated[float, Field(gt=0)] = 1.0
+    min_stratum: PositiveInt = 20
+
+
+class Window(_Section):
+    """What a training set is made of."""
+
+    days: PositiveInt = 14
+    held_out_user_share: Share = 0.1
+    max_samples: PositiveInt = 200_000
+    seed: int = 17
+
+
+class Training(_Section):
+    """The fine-tune. `deepspeed` names a file in configs/deepspeed/."""
+
+    deepspeed: str = "zero2.json"
+    ranks: PositiveInt = 1
+    start_from: Literal["base", "champion"] = "base"
+    min_samples: PositiveInt = 32
+    epochs: PositiveInt = 1
+    batch_size: PositiveInt = Field(default=8, description="samples per optimizer step, over all ranks")
+    micro_batch_size: PositiveInt = 8
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-5
+    warmup_share: Share = 0.05
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    last_layers: PositiveInt | None = Field(default=None, description="train only the last n blocks; null trains all")
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 10
+    seed: int = 17
+
+
+class Evaluation(_Section):
+    """The held-out comparison and the gate."""
+
+    max_samples: PositiveInt = 500
+    max_new_tokens: PositiveInt = 64
+    batch_size: PositiveInt = 32
+    bootstrap_samples: PositiveInt = 2000
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    min_samples: PositiveInt = 30
+    seed: int = 17
+
+
+class FimTokens(_Section):
+    """The fill-in-the-middle format: three markers, their order, and what ends a completion."""
+
+    layout: Literal["psm", "spm"]
+    prefix: str
+    suffix: str
+    middle: str
+    end: str
+    repurpose: dict[int, str] = Field(
+        default={}, description="unused token ids that become the markers of a model that has none"
+    )
+
+
+class ModelSource(_Section):
+    """Where the weights come from: exactly one of the three."""
+
+    package: str | None = Field(default=None, description="an installed Python package that carries a GGUF file")
+    hub: str | None = Field(default=None, description="a Hugging Face hub id")
+    revision: str | None = None
+    path: str | None = Field(default=None, description="a local directory that transformers loads")
+
+
+class ModelSettings(_Section):
+    """One file of configs/models/."""
+
+    name: str
+    source: ModelSource
+    fim: FimTokens
+    max_tokens: PositiveInt = 2048
+
+    @field_validator("source")
+    @classmethod
+    def _exactly_one(cls, source: ModelSource) -> ModelSource:
+        given = [name for name in ("package", "hub", "path") if getattr(source, name)]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of package, hub and path (given: {', '.join(given) or 'none'})")
+        return source
+
+
+class Settings(_Section):
+    """Everything a run depends on."""
+
+    data_dir: Path = Path("data")
+    start_day: date
+    schedule_hour_utc: Annotated[int, Field(ge=0, le=23)] = 2
+    memory_limit: str = "2GB"
+    model: str = Field(default="smollm2-135m", description="a file of configs/models/, without .yaml")
+    sources: tuple[Source, ...] = ()
+    extraction: Extraction = Extraction()
+    truncation: Truncation = Truncation()
+    quality: Quality = Quality()
+    balance: Balance = Balance()
+    perplexity: Perplexity = Perplexity()
+    window: Window = Window()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    base_model: ModelSettings = Field(description="filled from the file that `model` names")
+
+    @property
+    def lake_dir(self) -> Path:
+        """Where the tables stand."""
+        return self.data_dir / "lake"
+
+    @property
+    def digest(self) -> str:
+        """Return a short hash of everything that can change a result; paths and the clock are not in it."""
+        told = self.model_dump(mode="json", exclude={"data_dir", "sources", "schedule_hour_utc", "memory_limit"})
+        return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class SettingsError(ValueError):
+    """A configuration file that cannot be used. The message lists every mistake."""
+
+
+def load(path: str | Path | None = None) -> Settings:
+    """Load a configuration file: `path`, else the one that `ECHO_CONFIG` names, else the shipped pipeline.yaml.
+
+    Raises:
+        SettingsError: with every mistake, what was expected and how to mend it.
+    """
+    from echo_dagster.acquisition import importers
+    from echo_dagster.extraction import policies
+
+    file = _find(path or os.environ.get("ECHO_CONFIG") or resource("configs", "pipeline.yaml"))
+    raw = _read(file)
+    mistakes: list[str] = []
+    model_name = raw.get("model", Settings.model_fields["model"].default)
+    model_file = _sibling(file, "models", f"{model_name}.yaml")
+    if "base_model" not in raw:
+        if model_file is None:
+            mistakes.append(f"model: {model_name!r} is no file of configs/models/; add {model_name}.yaml there")
+        else:
+            raw["base_model"] = _read(model_file)
+    settings = None
+    try:
+        settings = Settings.model_validate(raw)
+    except ValidationError as error:
+        mistakes += [
+            _sentence(item)
+            for item in error.errors()
+            if not (model_file is None and item["loc"] == ("base_model",))  # said above
+        ]
+    mistakes += _unknown_names(raw, "sources", "importer", importers.NAMES)
+    policy = (raw.get("extraction") or {}).get("policy", "echo") if isinstance(raw.get("extraction"), dict) else "echo"
+    if policy not in policies.PRESETS:
+        mistakes.append(f"extraction.policy: {policy!r} is unknown; expected one of {', '.join(policies.PRESETS)}")
+    if settings is not None:
+        if _sibling(file, "deepspeed", settings.training.deepspeed) is None:
+            mistakes.append(
+                f"training.deepspeed: {settings.training.deepspeed!r} is no file of configs/deepspeed/; add it there"
+            )
+        names = [source.name for source in settings.sources]
+        mistakes += [f"sources: the name {name!r} is used twice" for name in sorted(set(names)) if names.count(name) > 1]
+        if settings.perplexity.low_quantile >= settings.perplexity.high_quantile:
+            mistakes.append("perplexity.low_quantile: expected less than perplexity.high_quantile")
+    if mistakes or settings is None:
+        raise SettingsError(f"{file} cannot be used:\n" + "\n".join(f"  - {mistake}" for mistake in mistakes))
+    return settings.model_copy(update={"data_dir": settings.data_dir.absolute()})
+
+
+def deepspeed_file(name: str) -> Path:
+    """Return the path of a DeepSpeed configuration: a file of the working directory's configs/, else a shipped one."""
+    local = Path("configs", "deepspeed", name)
+    return local.absolute() if local.is_file() else resource("configs", "deepspeed", name)
+
+
+def _find(path: str | Path) -> Path:
+    file = Path(path)
+    if not file.is_file():
+        raise SettingsError(f"{file} is no file; set ECHO_CONFIG to a configuration such as configs/pipeline.yaml")
+    return file
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise SettingsError(f"{file} is not YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise SettingsError(f"{file} holds a {type(raw).__name__}, expected names with values")
+    parent = raw.pop("extends", None)
+    if parent is None:
+        return raw
+    return _merge(_read(_find(file.parent / parent)), raw)
+
+
+def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for name, value in above.items():
+        old = merged.get(name)
+        merged[name] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _sibling(file: Path, folder: str, name: str) -> Path | None:
+    """Return a file of a folder beside the configuration, else a shipped one, else None."""
+    if (local := file.parent / folder / name).is_file():
+        return local
+    try:
+        return resource("configs", folder, name)
+    except FileNotFoundError:
+        return None
+
+
+def _sentence(item: Any) -> str:
+    where = ".".join(str(part) for part in item["loc"]) or "the file"
+    if item["type"] == "extra_forbidden":
+        return f"{where}: there is no such setting; remove it or mend its name"
+    if item["type"] == "missing":
+        return f"{where}: missing; add it"
+    got = "" if isinstance(item["input"], dict | list) else f" (got {item['input']!r})"
+    return f"{where}: {item['msg'][0].lower()}{item['msg'][1:]}{got}"
+
+
+def _unknown_names(raw: dict[str, Any], section: str, key: str, known: tuple[str, ...]) -> list[str]:
+    items = raw.get(section)
+    return [
+        f"{section}.{index}.{key}: {item[key]!r} is unknown; expected one of {', '.join(known)}"
+        for index, item in enumerate(items if isinstance(items, list) else [])
+        if isinstance(item, dict) and isinstance(item.get(key), str) and item[key] not in known
+    ]
