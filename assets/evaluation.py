@@ -1,0 +1,96 @@
+"""Stage 5 as assets: what users did, what the candidate does, what serves, and the report."""
+
+import dagster as dg
+
+from assets.conventions import (
+    ACCELERATOR_POOL,
+    DAYS,
+    OWNERS,
+    RANGE,
+    data_asset,
+    days,
+    frame_table,
+    progress,
+    rows,
+    window,
+)
+from assets.optimization import reference_model
+from echo_dagster.evaluation import champion as champions
+from echo_dagster.evaluation import day as evaluation
+from echo_dagster.evaluation import online, plots
+from echo_dagster.evaluation import report as reports
+from echo_dagster.evaluation.schema import ONLINE_SCHEMA
+from echo_dagster.lake import Lake
+from echo_dagster.settings import Settings
+
+
+@data_asset("evaluation", ONLINE_SCHEMA, kinds={"duckdb"}, deps=["gap_sessions"])
+def online_metrics(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult:
+    """Acceptance rate, generation rate, kept rate and persistence, by model, language and cohort."""
+    measured = online.measure_days(lake, days(context))
+    return dg.MaterializeResult(metadata={**rows(measured.height, context), "metrics": frame_table(measured)})
+
+
+@dg.asset(
+    group_name="evaluation",
+    partitions_def=DAYS,
+    owners=OWNERS,
+    kinds={"pytorch", "deltalake"},
+    # It also reads which model served yesterday, from the champion table. Dagster knows no cycle through another
+    # day, so this self-dependency stands for it and the champion asset verifies it.
+    deps=["checkpoint", "scored_samples", dg.AssetDep("evaluated_model", partition_mapping=window(-1, -1))],
+    pool=ACCELERATOR_POOL,
+)
+def evaluated_model(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
+) -> dg.MaterializeResult:
+    """Base, champion and candidate on the day's held-out gaps, with intervals."""
+    (day,) = days(context)
+    done = evaluation.evaluate_day(
+        lake, day, reference_model(settings), settings, progress=progress(context, "evaluating")
+    )
+    if done.reason is not None:
+        return dg.MaterializeResult(metadata={**rows(0, context), "status": "skipped", "reason": done.reason})
+    return dg.MaterializeResult(
+        metadata={
+            **rows(done.evaluated.height, context),
+            "status": "compared",
+            "calibrated_user": dg.MetadataValue.json(done.user),
+            "comparison": frame_table(done.evaluated),
+            "comparison_plot": dg.MetadataValue.md(plots.png_markdown(plots.comparison(done.evaluated))),
+        }
+    )
+
+
+@dg.asset(
+    group_name="evaluation",
+    partitions_def=DAYS,
+    owners=OWNERS,
+    kinds={"deltalake"},
+    deps=["evaluated_model", dg.AssetDep("champion", partition_mapping=window(-1, -1))],
+)
+def champion(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
+) -> dg.MaterializeResult:
+    """Which model serves from this day on, and why."""
+    (day,) = days(context)
+    row = champions.decide_day(lake, day, reference_model(settings), settings)
+    return dg.MaterializeResult(metadata={name: str(value) for name, value in row.items() if value is not None})
+
+
+@dg.asset(
+    group_name="evaluation",
+    partitions_def=DAYS,
+    backfill_policy=RANGE,
+    owners=OWNERS,
+    kinds={"html"},
+    deps=["raw_events", "online_metrics", "scored_samples", "training_set", "checkpoint", "evaluated_model", "champion"],
+)
+def report(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
+) -> dg.MaterializeResult:
+    """A self-contained HTML page: the day, the trend, the samples themselves with diffs."""
+    paths = [reports.write(lake, day, settings) for day in days(context)]
+    return dg.MaterializeResult(
+        metadata={"path": dg.MetadataValue.path(str(paths[-1])), "pages": len(paths)}
+    )

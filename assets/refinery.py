@@ -1,0 +1,134 @@
+"""Stage 3 as assets: gap sessions become samples, step by step; every drop goes to `rejected_samples`."""
+
+import dagster as dg
+
+from assets.conventions import (
+    ACCELERATOR_POOL,
+    DAYS,
+    RANGE,
+    conservation,
+    conservation_spec,
+    data_asset,
+    days,
+    days_before,
+    frame_table,
+    progress,
+    rows,
+    table,
+    window,
+)
+from assets.optimization import reference_model
+from echo_dagster import models
+from echo_dagster.evaluation import plots
+from echo_dagster.lake import Lake
+from echo_dagster.refinery import balance, perplexity, samples
+from echo_dagster.refinery import window as training_window
+from echo_dagster.refinery.schema import BALANCED_SCHEMA, SAMPLE_SCHEMA, SCORED_SCHEMA
+from echo_dagster.settings import Settings, load
+
+
+@data_asset(
+    "refinery",
+    SAMPLE_SCHEMA,
+    kinds={"polars"},
+    deps=["gap_sessions", "base_model"],
+    check_specs=[conservation_spec("filtered_samples", "gaps = samples + rejected at the filters, for every day")],
+)
+def filtered_samples(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
+) -> dg.MaterializeResult:
+    """Samples cut to the token budget, that pass every quality filter. Drops have a reason code."""
+    tokenizer = models.load_tokenizer(reference_model(settings).path)
+    done = samples.refine_days(lake, days(context), tokenizer, settings, progress=progress(context, "filtering"))
+    return dg.MaterializeResult(
+        metadata={**rows(done.kept, context), "rejected": table(done.by_reason())},
+        check_results=[conservation(done.balances())],
+    )
+
+
+@data_asset(
+    "refinery",
+    BALANCED_SCHEMA,
+    kinds={"duckdb"},
+    deps=["filtered_samples"],
+    check_specs=[conservation_spec("balanced_samples", "samples = balanced + rejected by the balance, for every day")],
+)
+def balanced_samples(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
+) -> dg.MaterializeResult:
+    """The day's samples after stratified balancing and caps per user and document."""
+    done = balance.balance_days(lake, days(context), settings)
+    return dg.MaterializeResult(
+        metadata={
+            **rows(done.kept, context),
+            "rejected": table(done.by_reason()),
+            "mix": frame_table(done.mix),
+            "mix_plot": dg.MetadataValue.md(plots.png_markdown(plots.mix(done.mix))),
+        },
+        check_results=[conservation(done.balances())],
+    )
+
+
+@data_asset(
+    "refinery",
+    SCORED_SCHEMA,
+    kinds={"pytorch", "huggingface"},
+    deps=["balanced_samples", "base_model"],
+    pool=ACCELERATOR_POOL,
+    check_specs=[conservation_spec("scored_samples", "balanced samples = scored samples, for every day")],
+)
+def scored_samples(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
+) -> dg.MaterializeResult:
+    """Likelihoods of C_N and C_1 under the reference model, and how much the context helps (IFD)."""
+    done = perplexity.score_days(
+        lake, days(context), reference_model(settings), settings, progress=progress(context, "scoring")
+    )
+    return dg.MaterializeResult(
+        metadata={
+            **rows(done.kept, context),
+            "strata": frame_table(done.summary),
+            "perplexity_plot": dg.MetadataValue.md(plots.png_markdown(plots.perplexity(done.scored))),
+        },
+        check_results=[conservation(done.balances())],
+    )
+
+
+@dg.asset(
+    group_name="refinery",
+    partitions_def=DAYS,
+    backfill_policy=RANGE,
+    owners=["team:ml-platform"],
+    kinds={"polars", "deltalake"},
+    deps=[dg.AssetDep("scored_samples", partition_mapping=window(-load().window.days, -1))],
+    check_specs=[
+        conservation_spec("training_set", "scored samples of the window = training samples + rejected, for every day"),
+        dg.AssetCheckSpec(
+            "no_held_out_data",
+            asset="training_set",
+            blocking=True,
+            description="No held-out user, and nothing of the day itself or later, is in the training set.",
+        ),
+    ],
+)
+def training_set(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
+) -> dg.MaterializeResult:
+    """The denoised window of days up to the one before, frozen and content-addressed."""
+    built = [
+        training_window.write_training_set(lake, day, days_before(day, settings.window.days), settings)
+        for day in days(context)
+    ]
+    leaks = {day: training_window.leaks(lake, day, settings) for day in days(context)}
+    found = {f"{day} {what}": count for day, by_kind in leaks.items() for what, count in by_kind.items() if count}
+    return dg.MaterializeResult(
+        metadata={
+            **rows(sum(one.kept for one in built), context),
+            "rejected": table([row for one in built for row in one.by_reason()]),
+            "digests": table([{"day": one.day, "digest": one.digest, "samples": one.kept} for one in built]),
+        },
+        check_results=[
+            conservation((one.day, one.considered, one.kept + one.dropped) for one in built),
+            dg.AssetCheckResult(check_name="no_held_out_data", passed=not found, metadata={"leaks": found}),
+        ],
+    )

@@ -1,0 +1,182 @@
+"""Materializing from a terminal: the same runs that the UI would launch, in this process, with their progress.
+
+Used by `echo-dagster materialize` and by the demo. The runs stand in the instance's history like any other.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Iterator
+
+import dagster as dg
+from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus, RunsFilter
+
+from assets.automation import DATA_ASSETS
+from assets.conventions import DAYS
+from echo_dagster import __version__
+from echo_dagster.acquisition import landing
+from echo_dagster.settings import Settings
+
+_COUNTED = re.compile(r"^(?P<what>.+): (?P<done>\d+) of (?P<total>\d+)$")
+_INPUTS_TAG = "echo/inputs"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one asset is doing. `total` is None where the work is not counted."""
+
+    days: str
+    asset: str
+    state: str  # started, running, finished or failed
+    done: int = 0
+    total: int | None = None
+
+
+class MaterializeFailed(RuntimeError):
+    """A run failed; its history is in the UI."""
+
+
+def materialize(
+    defs: dg.Definitions,
+    settings: Settings,
+    first: date,
+    last: date,
+    *,
+    select: Sequence[str] | None = None,
+    on_step: Callable[[Step], None] = lambda step: None,
+    skip_done: bool = False,
+    instance: DagsterInstance | None = None,
+) -> int:
+    """Materialize days `first` to `last`: the data in one run over the range, then model and report day by day.
+
+    `select` names assets; None is all of them. With `skip_done`, what a run has already done with the same
+    landing files, settings and code is left alone. Returns the number of runs.
+
+    Raises:
+        ValueError: an unknown asset, or days outside the partitions.
+        MaterializeFailed: a run failed; the message names its asset.
+    """
+    known = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
+    chosen = list(known if select is None else select)
+    if unknown := sorted(set(chosen) - known):
+        raise ValueError(f"unknown assets: {', '.join(unknown)}; expected some of {', '.join(sorted(known))}")
+    keys = [(first + timedelta(days=ahead)).isoformat() for ahead in range((last - first).days + 1)]
+    if outside := [key for key in keys if not DAYS.has_partition_key(key)] or not keys:
+        raise ValueError(f"no such days: {outside or f'{first} to {last}'}; the partitions end yesterday (UTC)")
+    data = [name for name in chosen if name in (*DATA_ASSETS, "base_model")]
+    model = [name for name in chosen if name not in data]
+    plan = [(keys, data)] if data else []
+    plan += [([key], model) for key in keys] if model else []
+    ran = 0
+    with instance or DagsterInstance.get() as live:
+        for days, names in plan:
+            inputs = _inputs(settings, days)
+            if skip_done and _is_done(live, days, names, inputs):
+                continue
+            _run(defs, live, days, names, inputs, on_step)
+            ran += 1
+    return ran
+
+
+def _run(
+    defs: dg.Definitions,
+    instance: DagsterInstance,
+    days: Sequence[str],
+    names: Sequence[str],
+    inputs: str,
+    on_step: Callable[[Step], None],
+) -> None:
+    run_id = str(uuid.uuid4())
+    label = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    tags = {_INPUTS_TAG: inputs}
+    if len(days) > 1:
+        tags |= {"dagster/asset_partition_range_start": days[0], "dagster/asset_partition_range_end": days[-1]}
+    with _followed(instance, run_id, label, on_step):
+        result = defs.resolve_job_def("daily").execute_in_process(
+            instance=instance,
+            run_id=run_id,
+            partition_key=days[0] if len(days) == 1 else None,
+            asset_selection=[dg.AssetKey(name) for name in names],
+            tags=tags,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            raise_on_error=False,
+        )
+    if not result.success:
+        failures = [event for event in result.all_events if event.is_failure and event.step_key]
+        raise MaterializeFailed(_explain(label, run_id, failures))
+
+
+def _explain(label: str, run_id: str, failures: Sequence[dg.DagsterEvent]) -> str:
+    lines = [f"{label}: the run {run_id} failed"]
+    for event in failures:
+        error = getattr(event.event_specific_data, "error", None)
+        while error is not None and error.cause is not None:
+            error = error.cause
+        lines.append(f"  {event.step_key}: {error.message.strip() if error is not None else event.message}")
+    return "\n".join(lines)
+
+
+def _inputs(settings: Settings, days: Sequence[str]) -> str:
+    """Return a mark of all that a run reads from outside: landing files of the days, settings and code."""
+    from hashlib import sha256
+
+    files = landing.fingerprint(settings)
+    return sha256(f"{files}|{settings.digest}|{__version__}|{days}".encode()).hexdigest()[:16]
+
+
+def _is_done(instance: DagsterInstance, days: Sequence[str], names: Sequence[str], inputs: str) -> bool:
+    runs = instance.get_runs(RunsFilter(tags={_INPUTS_TAG: inputs}, statuses=[DagsterRunStatus.SUCCESS]))
+    wanted = {dg.AssetKey(name) for name in names}
+    return any(run.asset_selection is not None and wanted <= run.asset_selection for run in runs)
+
+
+@contextmanager
+def _followed(
+    instance: DagsterInstance, run_id: str, label: str, on_step: Callable[[Step], None]
+) -> Iterator[None]:
+    """Read the run's events while it goes on in this thread, and tell `on_step` of them."""
+    stop = threading.Event()
+
+    def follow() -> None:
+        cursor = None
+        last_round = False
+        while not last_round:
+            last_round = stop.wait(0.25)  # once more after the run has ended, for its last events
+            page = instance.get_records_for_run(run_id, cursor=cursor)
+            cursor = page.cursor
+            for entry in (record.event_log_entry for record in page.records):
+                if (step := _step(entry, label)) is not None:
+                    on_step(step)
+
+    follower = threading.Thread(target=follow, daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        follower.join()
+
+
+_STATES = {
+    DagsterEventType.STEP_START: "started",
+    DagsterEventType.STEP_SUCCESS: "finished",
+    DagsterEventType.STEP_FAILURE: "failed",
+}
+
+
+def _step(entry: dg.EventLogEntry, label: str) -> Step | None:
+    if entry.step_key is None:
+        return None
+    if entry.is_dagster_event:
+        state = _STATES.get(entry.get_dagster_event().event_type)
+        return None if state is None else Step(label, entry.step_key, state)
+    counted = _COUNTED.match(entry.user_message)
+    if counted is None:
+        return None
+    return Step(label, entry.step_key, "running", int(counted["done"]), int(counted["total"]))

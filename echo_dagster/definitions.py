@@ -1,0 +1,63 @@
+"""The code location: joins assets, jobs, the schedule, the sensor and resources.
+
+This is the only module of the library that knows Dagster and the only one that imports `assets`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+from typing import Any
+
+import dagster as dg
+
+from assets import acquisition, automation, evaluation, extraction, optimization, refinery, runs
+from echo_dagster import settings as configuration
+from echo_dagster.lake import Lake
+
+
+def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """Return the definitions, with some resources replaced: the one seam that tests use.
+
+    The resources are `settings` (a `Settings`), `lake` (a `Lake`) and `training` (a `PipesSubprocessClient`).
+
+    Raises:
+        SettingsError: the configuration cannot be used; the message lists every mistake.
+    """
+    overrides = dict(resource_overrides or {})
+    settings = overrides.pop("settings", None) or configuration.load()
+    assets = dg.load_assets_from_modules([acquisition, extraction, refinery, optimization, evaluation])
+    return dg.Definitions(
+        assets=dg.map_asset_specs(_with_freshness, assets),
+        jobs=[automation.daily, automation.refresh],
+        schedules=[automation.nightly],
+        sensors=[automation.late_landing_files],
+        resources={
+            "settings": settings,
+            "lake": Lake(settings.lake_dir),
+            "training": dg.PipesSubprocessClient(termination_timeout_seconds=60),
+            **overrides,
+        },
+        executor=dg.multiprocess_executor.configured({"max_concurrent": 2}),
+    )
+
+
+def materialize(
+    first: date,
+    last: date,
+    *,
+    select: Sequence[str] | None = None,
+    on_step: Callable[[runs.Step], None] = lambda step: None,
+    skip_done: bool = False,
+) -> int:
+    """Materialize a range of days with the configured settings; see `assets.runs.materialize`."""
+    return runs.materialize(
+        defs, configuration.load(), first, last, select=select, on_step=on_step, skip_done=skip_done
+    )
+
+
+def _with_freshness(spec: dg.AssetSpec) -> dg.AssetSpec:
+    return spec if spec.partitions_def is None else dg.apply_freshness_policy(spec, automation.FRESHNESS)
+
+
+defs = build_defs()
