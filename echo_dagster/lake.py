@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -65,7 +65,7 @@ class Lake:
     def replace(
         self,
         table: str,
-        data: pl.DataFrame | pa.RecordBatchReader,
+        data: pl.DataFrame | pa.Table | pa.RecordBatchReader | Callable[[], pa.RecordBatchReader],
         days: Sequence[date],
         where: Mapping[str, str] | None = None,
     ) -> int:
@@ -73,18 +73,23 @@ class Lake:
 
         `data` must have a `day` column whose values are all in `days`; Delta refuses the commit otherwise. `where`
         narrows what is replaced to rows whose columns equal the given values, for tables that several assets share.
-        A reader is consumed once and never held in memory whole.
+        A reader is consumed once and never held in memory whole; a function that makes one lets a collision with
+        another writer be tried again.
         """
         if not days:
             raise ValueError("replace needs at least one day")
         predicate = "day IN (" + ", ".join(f"'{day.isoformat()}'" for day in sorted(set(days))) + ")"
         for column, value in (where or {}).items():
             predicate += f" AND {column} = '{value}'"
+        if isinstance(data, pl.DataFrame):
+            # Plain strings: DuckDB cannot filter the string views that polars would write.
+            data = data.to_arrow(compat_level=pl.CompatLevel.oldest())
         attempts = 1 if isinstance(data, pa.RecordBatchReader) else _COMMIT_ATTEMPTS
         for attempt in range(1, attempts + 1):
             try:
+                rows = data() if callable(data) else data
                 write_deltalake(
-                    str(self.path(table)), data, partition_by=["day"], mode="overwrite", predicate=predicate
+                    str(self.path(table)), rows, partition_by=["day"], mode="overwrite", predicate=predicate
                 )
                 break
             except CommitFailedError:

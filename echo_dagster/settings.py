@@ -50,32 +50,35 @@ class Extraction(_Section):
 class Truncation(_Section):
     """How much of a gap becomes a sample, in tokens of the base model."""
 
-    prefix_tokens: PositiveInt = 768
-    suffix_tokens: Annotated[int, Field(ge=0)] = 256
-    middle_tokens: PositiveInt = 256
+    prefix_tokens: PositiveInt = Field(default=768, description="of the prefix, the tail that is kept")
+    suffix_tokens: Annotated[int, Field(ge=0)] = Field(default=256, description="of the suffix, the head that is kept")
+    middle_tokens: PositiveInt = Field(default=256, description="the longest C_N; it is cut between statements")
 
 
 class Quality(_Section):
     """Thresholds of the quality filters. File-level figures follow BigCode's and OpenCoder's filters."""
 
-    min_middle_chars: PositiveInt = 3
-    max_line_chars: PositiveInt = 1000
-    max_mean_line_chars: PositiveInt = 100
-    min_alphanumeric_share: Share = 0.25
-    max_pasted_share: Share = 0.5
-    max_agent_share: Share = 0.5
-    max_repeated_line_share: Share = 0.5
+    min_middle_chars: PositiveInt = Field(default=3, description="fewest characters of C_N that are not white space")
+    max_line_chars: PositiveInt = Field(default=1000, description="longest line of the file around the gap")
+    max_mean_line_chars: PositiveInt = Field(default=100, description="mean line of the file around the gap")
+    min_alphanumeric_share: Share = Field(default=0.25, description="letters and digits in the file around the gap")
+    max_encoded_chars: PositiveInt = Field(default=1024, description="longest run of base64 or hex in that file")
+    max_pasted_share: Share = Field(default=0.5, description="pasted characters / characters of C_N")
+    max_agent_share: Share = Field(default=0.5, description="characters an agent wrote / characters of C_N")
+    max_repeated_line_share: Share = Field(default=0.5, description="lines of C_N that repeat an earlier one of it")
+    max_suffix_copy_share: Share = Field(default=0.5, description="how much of C_N may stand in the suffix already")
+    min_suffix_copy_chars: PositiveInt = Field(default=10, description="a shorter copy of the suffix is chance")
     languages: tuple[str, ...] = Field(default=(), description="languages to keep; empty keeps every known one")
 
 
 class Balance(_Section):
     """The mix of a day. Shares of strata are tempered: share ** temperature, renormalised."""
 
-    temperature: Share = 0.7
-    max_samples: PositiveInt = 50_000
-    max_user_share: Share = 0.3
-    max_document_share: Share = 0.1
-    min_stratum: Annotated[int, Field(ge=0)] = 8
+    temperature: Share = Field(default=0.7, description="1 keeps the day's mix, 0 gives every stratum the same share")
+    max_samples: PositiveInt = Field(default=50_000, description="samples a day, but for the smallest strata")
+    max_user_share: Share = Field(default=0.3, description="of a day's samples; never below one user's equal share")
+    max_document_share: Share = Field(default=0.1, description="of a day's samples; never below one document's equal share")
+    min_stratum: Annotated[int, Field(ge=0)] = Field(default=8, description="no cap and no quota goes below this")
     seed: int = 17
 
 
@@ -83,60 +86,75 @@ class Perplexity(_Section):
     """Scoring and the bands that denoising keeps, per stratum."""
 
     batch_tokens: PositiveInt = 4096
-    low_quantile: Share = 0.02
-    high_quantile: Share = 0.9
-    max_ifd: Annotated[float, Field(gt=0)] = 1.0
-    min_stratum: PositiveInt = 20
+    low_quantile: Share = Field(default=0.02, description="C_N likelier than this teaches nothing")
+    high_quantile: Share = Field(default=0.9, description="C_N less likely than this is noise")
+    max_ifd: Annotated[float, Field(gt=0)] = Field(default=1.0, description="above 1 the context makes C_N less likely")
+    min_stratum: PositiveInt = Field(default=20, description="a smaller stratum takes the band of its language, then of all")
 
 
 class Window(_Section):
     """What a training set is made of."""
 
-    days: PositiveInt = 14
-    held_out_user_share: Share = 0.1
-    max_samples: PositiveInt = 200_000
+    days: PositiveInt = Field(default=14, description="days before the training day, that day not included")
+    held_out_user_share: Share = Field(default=0.1, description="users who are never trained on, by a seeded hash")
+    max_samples: PositiveInt = Field(default=200_000, description="largest training set; beyond, a seeded sample")
     seed: int = 17
 
 
 class Training(_Section):
-    """The fine-tune. `deepspeed` names a file in configs/deepspeed/."""
+    """The fine-tune. Memory and speed of every choice: docs/training.md."""
 
-    deepspeed: str = "zero2.json"
-    ranks: PositiveInt = 1
-    start_from: Literal["base", "champion"] = "base"
-    min_samples: PositiveInt = 32
+    deepspeed: str = Field(default="zero2.json", description="a file of configs/deepspeed/")
+    ranks: PositiveInt = Field(default=1, description="processes, one for each GPU; on a CPU mostly one")
+    start_from: Literal["base", "champion"] = Field(default="base", description="the weights that a day starts from")
+    min_samples: PositiveInt = Field(default=32, description="a smaller training set trains nothing")
     epochs: PositiveInt = 1
     batch_size: PositiveInt = Field(default=8, description="samples per optimizer step, over all ranks")
-    micro_batch_size: PositiveInt = 8
-    learning_rate: Annotated[float, Field(gt=0)] = 5e-5
-    warmup_share: Share = 0.05
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    micro_batch_size: PositiveInt = Field(default=8, description="samples per forward pass of a rank; lower saves memory")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(default=5e-5, description="the peak, reached after the warm-up")
+    warmup_share: Share = Field(default=0.05, description="of all steps, those in which the learning rate rises")
+    decay: Literal["linear", "cosine"] = Field(default="cosine", description="how the learning rate falls to zero")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(default=0.01, description="of matrices; norms and biases keep theirs")
+    max_grad_norm: Annotated[float, Field(gt=0)] = Field(default=1.0, description="a longer gradient is shortened to it")
     last_layers: PositiveInt | None = Field(default=None, description="train only the last n blocks; null trains all")
-    checkpoint_minutes: Annotated[float, Field(gt=0)] = 10
+    recompute_activations: bool = Field(default=False, description="less memory, a third more time")
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = Field(default=10, description="the most work that a crash can lose")
     seed: int = 17
 
 
 class Evaluation(_Section):
     """The held-out comparison and the gate."""
 
-    max_samples: PositiveInt = 500
+    max_samples: PositiveInt = Field(default=500, description="held-out gaps compared a day; beyond, a seeded sample")
     max_new_tokens: PositiveInt = 64
-    batch_size: PositiveInt = 32
+    batch_size: PositiveInt = Field(default=32, description="gaps completed at a time")
+    batch_tokens: PositiveInt = Field(default=4096, description="tokens per batch when C_N's likelihood is taken")
     bootstrap_samples: PositiveInt = 2000
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    min_samples: PositiveInt = 30
+    min_samples: PositiveInt = Field(default=30, description="held-out gaps below which nothing is promoted")
+    min_slice_samples: PositiveInt = Field(default=20, description="gaps below which a language gets no line of its own")
+    acceptance_tolerance: Share = Field(
+        default=0.02, description="how far below zero the interval of the gain in predicted AR may reach"
+    )
+    nats_tolerance: Annotated[float, Field(ge=0)] = Field(
+        default=0.05, description="how far above zero the interval of the change in nats per token may reach"
+    )
+    min_decisions: PositiveInt = Field(default=30, description="logged decisions that the calibrated user needs")
+    max_decisions: PositiveInt = Field(default=50_000, description="decisions it is fitted on; beyond, a seeded sample")
     seed: int = 17
 
 
 class FimTokens(_Section):
     """The fill-in-the-middle format: three markers, their order, and what ends a completion."""
 
-    layout: Literal["psm", "spm"]
+    layout: Literal["psm", "spm"] = Field(
+        description="psm: <prefix>P<suffix>S<middle>; spm: <prefix><suffix>S<middle>P; the middle comes behind it"
+    )
     prefix: str
     suffix: str
     middle: str
     end: str
+    start: str | None = Field(default=None, description="what every prompt begins with, if the model was trained so")
     repurpose: dict[int, str] = Field(
         default={}, description="unused token ids that become the markers of a model that has none"
     )

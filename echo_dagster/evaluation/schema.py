@@ -20,7 +20,7 @@ PREDICTION_SCHEMA = pl.Schema(
         "is_exact_match": pl.Boolean(),
         "edit_similarity": pl.Float64(),  # 1 - Levenshtein distance / longer length, in [0, 1]
         "middle_nats_per_token": pl.Float64(),  # NLL of C_N given C_0
-        "predicted_acceptance": pl.Float64(),  # P(accept) by the calibrated user; null where none could be fitted
+        "predicted_acceptance": pl.Float64(),  # P(accept) by the calibrated user; null without one
     }
 )
 
@@ -29,7 +29,8 @@ EVALUATED_SCHEMA = pl.Schema(
     {
         "role": pl.String(),
         "versus": pl.String(),  # null: the role's own value; else value is role minus versus
-        "metric": pl.String(),  # exact_match, edit_similarity, middle_nats_per_token, predicted_acceptance_rate
+        # exact_match, edit_similarity, middle_nats_per_token, predicted_acceptance_rate
+        "metric": pl.String(),
         "slice": pl.String(),  # all, held_out_users, or language=<id>
         "value": pl.Float64(),
         "low": pl.Float64(),  # bootstrap interval at the configured confidence
@@ -59,12 +60,14 @@ ONLINE_SCHEMA = pl.Schema(
         "cohort": pl.String(),
         "n_users": pl.Int64(),
         "n_shown": pl.Int64(),
+        "n_superseded": pl.Int64(),  # of those shown: replaced before the user could decide
         "n_accepted": pl.Int64(),
         "acceptance_rate": pl.Float64(),
         "weighted_acceptance_rate": pl.Float64(),  # accepted characters / proposed characters
         "generation_rate": pl.Float64(),  # accepted characters / (typed + accepted characters)
         "kept_rate": pl.Float64(),  # mean over accepted
         "typed_through_share": pl.Float64(),
-        **{f"retained_{s}s_share": pl.Float64() for s in (0, 30, 120, 300, 600, 900)},  # of accepted characters
+        # of the characters accepted
+        **{f"retained_{s}s_share": pl.Float64() for s in (0, 30, 120, 300, 600, 900)},
     }
 )

@@ -56,7 +56,7 @@ GAP_SCHEMA = pl.Schema(
         "break_reason": pl.String(),
         "offset": pl.Int64(),
         "prefix": pl.String(),  # C_0 before the gap
-        "suffix": pl.String(),  # C_0 after the gap, without what the proposal replaces; null where the tool kept none
+        "suffix": pl.String(),  # C_0 after the gap, without what the proposal replaces; null where not kept
         "replaced": pl.String(),  # what stood in the gap when the proposal was shown
         "proposal": pl.String(),  # C_1
         "final": pl.String(),  # C_N

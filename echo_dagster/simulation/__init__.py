@@ -1,1 +1,1 @@
-"""Developers who code beside a model, for teams that have no logs yet. Its output is called simulated."""
+"""Simulated developers who code beside a model: experience logs where a team has none yet. All of it says so."""

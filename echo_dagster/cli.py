@@ -1,0 +1,207 @@
+"""`echo-dagster`: each command is a thin shell over one function of the library.
+
+Frames are read and written as NDJSON or Parquet, by suffix; `-` is NDJSON on standard input or output. What a
+command did goes to standard error as a table; data is the only thing on standard output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from echo_dagster import terminal
+
+app = typer.Typer(
+    name="echo-dagster",
+    help="Turn code-completion logs into a better completion model.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,  # locals hold people's code
+    add_completion=False,
+)
+
+_DAY = typer.Option(formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")
+_CONFIG = typer.Option("--config", help="a configuration file; by default the one ECHO_CONFIG names")
+
+
+@app.command("import")
+def import_(
+    importer: Annotated[str, typer.Argument(help="native or vscode_recording")],
+    paths: Annotated[list[Path], typer.Argument(help="log files of that tool")],
+    out: Annotated[Path, typer.Option(help="where the events go")],
+    consent: Annotated[bool, typer.Option(help="may be trained on, where an event does not say")] = True,
+    cohort: Annotated[str | None, typer.Option()] = None,
+    user: Annotated[str | None, typer.Option(help="whose log it is, where the tool records no user")] = None,
+) -> None:
+    """Read a tool's own log files into the experience log."""
+    from echo_dagster.acquisition import landing
+
+    with _failing_plainly():
+        counts = landing.import_files(importer, paths, out, consent=consent, cohort=cohort, user=user)
+    _tell("imported", counts)
+
+
+@app.command()
+def extract(
+    events: Annotated[str, typer.Argument(help="an experience log, or - for standard input")],
+    out: Annotated[str, typer.Option(help="where the gap sessions go, or -")],
+    policy: Annotated[str, typer.Option(help="what ends a gap: echo, zed or copilot_nes")] = "echo",
+) -> None:
+    """Find the gaps in an experience log: (C_0, C_1, C_N) for every proposal shown. Events may come in any order."""
+    from echo_dagster import files
+    from echo_dagster.extraction import gaps, policies
+
+    with _failing_plainly():
+        if policy not in policies.PRESETS:
+            raise ValueError(f"unknown policy {policy!r}; expected one of {', '.join(policies.PRESETS)}")
+        read = files.read_events(events)
+        found = gaps.extract_frame(read.events, policies.PRESETS[policy])
+        files.write(found, out)
+    _tell("extracted", {"events": read.events.height, "quarantined": read.quarantined.height, "gaps": found.height})
+
+
+@app.command()
+def refine(
+    gaps: Annotated[str, typer.Argument(help="gap sessions")],
+    out: Annotated[str, typer.Option(help="where the samples go")],
+    rejected: Annotated[str, typer.Option(help="where the drops go, each with its reason")],
+    config: Annotated[Path | None, _CONFIG] = None,
+) -> None:
+    """Truncate and filter gap sessions into training samples."""
+    from echo_dagster import files, models, settings
+    from echo_dagster.extraction.schema import GAP_SCHEMA
+    from echo_dagster.refinery import samples
+
+    with _failing_plainly():
+        configured = settings.load(config)
+        tokenizer = models.load_tokenizer(models.resolve(configured.base_model, configured.data_dir).path)
+        kept, dropped = samples.refine(files.read(gaps, GAP_SCHEMA), tokenizer, configured)
+        files.write(kept, out)
+        files.write(dropped, rejected)
+    reasons = dropped.group_by("reason").len().sort("len", "reason", descending=[True, False])
+    _tell("refined", {"samples": kept.height, **{f"rejected: {reason}": n for reason, n in reasons.iter_rows()}})
+
+
+@app.command()
+def score(
+    samples: Annotated[str, typer.Argument(help="samples, as refine writes them")],
+    out: Annotated[str, typer.Option(help="where the scored samples go")],
+    model: Annotated[Path | None, typer.Option(help="a model directory; by default the configured base model")] = None,
+    config: Annotated[Path | None, _CONFIG] = None,
+) -> None:
+    """Add likelihoods of C_N and C_1 under a model, in nats per token."""
+    from echo_dagster import files, models, settings
+    from echo_dagster.refinery import perplexity
+    from echo_dagster.refinery.schema import SAMPLE_SCHEMA
+
+    with _failing_plainly():
+        configured = settings.load(config)
+        base = models.resolve(configured.base_model, configured.data_dir)
+        path, scorer = (base.path, base.digest) if model is None else (model, models.digest(model))
+        with terminal.bar("scoring") as progress:
+            scored = perplexity.score(
+                files.read(samples, SAMPLE_SCHEMA),
+                path,
+                configured.base_model.fim,
+                configured.perplexity,
+                scorer=scorer,
+                progress=progress,
+            )
+        files.write(scored, out)
+    _tell("scored", {"samples": scored.height})
+
+
+@app.command()
+def simulate(
+    source: Annotated[Path, typer.Option(help="a directory of real source code")],
+    days: Annotated[int, typer.Option(min=1)],
+    start: Annotated[datetime, _DAY],
+    out: Annotated[Path, typer.Option(help="a landing folder")],
+    users: Annotated[int, typer.Option(min=1)] = 5,
+    gaps: Annotated[int, typer.Option(min=1, help="proposals asked for, by user and day")] = 20,
+    seed: Annotated[int, typer.Option()] = 17,
+    config: Annotated[Path | None, _CONFIG] = None,
+) -> None:
+    """Write the logs of simulated developers who type a real code base beside the base model."""
+    from echo_dagster import settings
+    from echo_dagster.simulation import agent, workday
+
+    with _failing_plainly():
+        configured = settings.load(config)
+        with terminal.bar("simulating") as progress:
+            made = workday.simulate(
+                source,
+                days,
+                start.date(),
+                out,
+                users=users,
+                gaps_per_user_day=gaps,
+                seed=seed,
+                agent=agent.from_settings(configured),
+                progress=progress,
+            )
+    _tell("simulated", made.counts())
+
+
+@app.command()
+def materialize(
+    first: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")],
+    last: Annotated[datetime, typer.Option("--to", formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")],
+    select: Annotated[list[str] | None, typer.Option(help="an asset; may be given several times")] = None,
+) -> None:
+    """Materialize a range of days through Dagster; the runs stand in the history of DAGSTER_HOME."""
+    from echo_dagster import definitions
+
+    with _failing_plainly(), terminal.asset_bars() as on_step:
+        runs = definitions.materialize(first.date(), last.date(), select=select, on_step=on_step)
+    _tell("materialized", {"runs": runs})
+
+
+@app.command()
+def report(
+    day: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")],
+    out: Annotated[Path | None, typer.Option(help="by default reports/<day>.html in the data directory")] = None,
+    config: Annotated[Path | None, _CONFIG] = None,
+) -> None:
+    """Write the report of a day from what the lake holds, and print its path."""
+    from echo_dagster import settings
+    from echo_dagster.evaluation import report as reports
+    from echo_dagster.lake import Lake
+
+    with _failing_plainly():
+        configured = settings.load(config)
+        path = reports.write(Lake(configured.lake_dir), day.date(), configured, out)
+    typer.echo(path)
+
+
+def _tell(title: str, counts: Mapping[str, object]) -> None:
+    shown = Table(title=title, show_header=False, title_justify="left")
+    for name, value in counts.items():
+        shown.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
+    terminal.console.print(shown)
+
+
+@contextmanager
+def _failing_plainly() -> Iterator[None]:
+    """Turn errors that a user can mend into one message; anything else is a bug and keeps its traceback."""
+    try:
+        yield
+    except (ValueError, OSError, LookupError, RuntimeError) as error:
+        terminal.console.print(f"[red]error:[/red] {error}", highlight=False, markup=True)
+        raise typer.Exit(1) from error
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
+
+

@@ -1,0 +1,163 @@
+"""One day's evaluation, from table to table: which gaps, which models, which user; then the decision.
+
+What lives here: reading the day's inputs and writing `predictions`, `evaluated_model` and `champion`. What
+does not: the comparison itself (`compare.py`) and the rule of the gate (`gate.py`).
+
+The held-out gaps of day D are all its scored samples: the training set of D ends the day before, and some
+users are in none at all. The calibrated user is fitted on decisions of the same days that the training set is
+made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import polars as pl
+
+from echo_dagster.evaluation import candidate as candidates
+from echo_dagster.evaluation import champion as champions
+from echo_dagster.evaluation import decisions, gate, user
+from echo_dagster.evaluation.candidate import NoCandidate
+from echo_dagster.evaluation.compare import compare
+from echo_dagster.evaluation.schema import EVALUATED_SCHEMA, PREDICTION_SCHEMA
+from echo_dagster.holdout import is_held_out
+from echo_dagster.lake import Lake
+from echo_dagster.models import ResolvedModel
+from echo_dagster.settings import Settings
+
+
+class StaleEvaluation(RuntimeError):
+    """The comparison on record is of other models than those that the decision is about."""
+
+
+@dataclass(frozen=True)
+class DayEvaluation:
+    """What was compared on a day; or, with empty tables, the reason why nothing was.
+
+    `n_held_out` gaps were there to compare on; `n_seen` more are exact duplicates of training samples, and
+    left out. `user` is the record of the calibrated user: its coefficients and its own calibration, or why
+    none could be fitted.
+    """
+
+    reason: str | None
+    predictions: pl.DataFrame
+    evaluated: pl.DataFrame
+    n_held_out: int
+    n_seen: int
+    user: dict[str, Any] | None
+
+
+def evaluate_day(
+    lake: Lake,
+    day: date,
+    base: ResolvedModel,
+    settings: Settings,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> DayEvaluation:
+    """Compare the day's candidate with the base model and with what serves, and replace the day's rows.
+
+    A day without a candidate or without held-out gaps compares nothing and leaves no rows.
+
+    Raises:
+        ProvenanceMismatch: the checkpoint is not the one that today's lineage asks for.
+        TableMissing: an earlier stage was never materialized.
+    """
+    held_out, n_seen = _held_out(lake, day, settings)
+    candidate = candidates.of_day(lake, day, base)
+    if isinstance(candidate, NoCandidate):
+        return _write(lake, day, DayEvaluation(candidate.reason, *_nothing(), held_out.height, n_seen, None))
+    if held_out.is_empty():
+        return _write(lake, day, DayEvaluation(f"no gap of {day} is held out", *_nothing(), 0, n_seen, None))
+    serving = champions.current(lake, day, base)
+    candidates.verify(lake, day, candidate, base=base, serving=serving, settings=settings)
+    logged = decisions.read(
+        lake,
+        day - timedelta(days=settings.window.days),
+        day - timedelta(days=1),
+        max_decisions=settings.evaluation.max_decisions,
+        seed=settings.evaluation.seed,
+        memory_limit=settings.memory_limit,
+    )
+    fitted = user.fit(
+        logged.rows, min_decisions=settings.evaluation.min_decisions, seed=settings.evaluation.seed
+    )
+    predictions, evaluated = compare(
+        held_out,
+        {
+            "base": base,
+            "champion": ResolvedModel(base.name, serving.path, serving.digest),
+            "candidate": candidate,
+        },
+        settings.base_model.fim,
+        settings.evaluation,
+        user=fitted.user,
+        progress=progress,
+    )
+    record = {**fitted.to_record(), "n_decided": logged.n_decided, "left_out": logged.left_out}
+    return _write(lake, day, DayEvaluation(None, predictions, evaluated, held_out.height, n_seen, record))
+
+
+def decide_day(lake: Lake, day: date, base: ResolvedModel, settings: Settings) -> dict[str, Any]:
+    """Apply the gate to what `evaluate_day` wrote, replace the day's row of `champion` and return it.
+
+    Raises:
+        StaleEvaluation: the candidate or what serves has changed since they were compared.
+        TableMissing: `evaluated_model` was never written.
+    """
+    evaluated = lake.read("evaluated_model", [day]).collect()
+    candidate = candidates.of_day(lake, day, base)
+    serving = champions.current(lake, day, base)
+    if isinstance(candidate, NoCandidate):
+        decision = gate.keep(candidate.reason)
+    elif evaluated.is_empty():
+        decision = gate.keep(f"nothing was compared on {day}: no gap of it is held out")
+    else:
+        _check_fresh(evaluated, {"candidate": candidate.digest, "champion": serving.digest}, day)
+        decision = gate.decide(evaluated, settings.evaluation)
+    return champions.record(
+        lake,
+        day,
+        decision,
+        serving=serving,
+        candidate=None if isinstance(candidate, NoCandidate) else candidate,
+    ).row(0, named=True)
+
+
+def _check_fresh(evaluated: pl.DataFrame, wanted: dict[str, str], day: date) -> None:
+    compared = dict(evaluated.select("role", "model_digest").unique().iter_rows())
+    stale = [
+        f"the {role} is {digest}, compared was {compared.get(role)}"
+        for role, digest in wanted.items()
+        if compared.get(role) != digest
+    ]
+    if stale:
+        raise StaleEvaluation(f"{'; '.join(stale)}; materialize `evaluated_model` of {day} again")
+
+
+def _held_out(lake: Lake, day: date, settings: Settings) -> tuple[pl.DataFrame, int]:
+    """Return the day's gaps to compare on, and how many were left out as duplicates of training samples."""
+    samples = lake.read("scored_samples", [day]).drop("day").collect()
+    if lake.exists("training_set"):
+        trained_on = lake.read("training_set", [day]).select(pl.col("content_hash").unique()).collect()
+    else:
+        trained_on = samples.select("content_hash").clear()
+    unseen = samples.join(trained_on, on="content_hash", how="anti")
+    held_out = is_held_out(unseen["user_id"], settings.window.held_out_user_share, settings.window.seed)
+    return (
+        unseen.with_columns(is_held_out_user=held_out),
+        samples.height - unseen.height,
+    )
+
+
+def _nothing() -> tuple[pl.DataFrame, pl.DataFrame]:
+    return pl.DataFrame(schema=PREDICTION_SCHEMA), pl.DataFrame(schema=EVALUATED_SCHEMA)
+
+
+def _write(lake: Lake, day: date, done: DayEvaluation) -> DayEvaluation:
+    lake.replace("predictions", done.predictions.select(pl.lit(day).alias("day"), pl.all()), [day])
+    lake.replace("evaluated_model", done.evaluated.select(pl.lit(day).alias("day"), pl.all()), [day])
+    return done

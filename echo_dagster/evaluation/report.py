@@ -1,0 +1,191 @@
+"""The report of one day: a single HTML page that needs nothing but itself.
+
+What lives here: joining facts, plots and samples into the page, and writing it. What does not: reading tables
+(`report_facts.py`, `report_models.py`), which gaps and how much of their text may be shown
+(`report_samples.py`), the look of plots (`plots.py`) and of the page (`templates/`).
+
+The page holds no clock and no random choice: the same tables give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from datetime import date
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import polars as pl
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+import echo_dagster
+from echo_dagster.evaluation import plots, report_facts, report_models
+from echo_dagster.evaluation.report_samples import Browser, browse
+from echo_dagster.lake import Lake
+from echo_dagster.settings import Settings
+
+#: Gaps in the sample browser. More make a page that is slow to open and that nobody reads to its end.
+MAX_SAMPLES = 1000
+MISSING = "—"
+
+
+def write(lake: Lake, day: date, settings: Settings, out: Path | None = None) -> Path:
+    """Write the report of `day` to `out`, by default `<data_dir>/reports/<day>.html`, and return its path.
+
+    The file appears whole or not at all.
+    """
+    page = render(lake, day, settings)
+    path = settings.data_dir / "reports" / f"{day.isoformat()}.html" if out is None else out
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(page)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def render(lake: Lake, day: date, settings: Settings) -> str:
+    """Return the report of `day` as HTML. A section with nothing to show says why in a sentence."""
+    from echo_dagster.refinery.secrets import mask
+
+    browser = browse(lake, day, mask, limit=MAX_SAMPLES)
+    facts: dict[str, Any] = {
+        "sources": report_facts.sources(lake, day),
+        "funnel": report_facts.funnel(lake, day),
+        "online": report_facts.online(lake, day),
+        "mix": report_facts.mix(lake, day),
+        "likelihood": report_facts.likelihood(lake, day, settings),
+        "training": report_models.training(lake, day, settings),
+        "compared": report_models.compared(lake, day),
+        "decision": report_models.decision(lake, day),
+    }
+    page = _environment().get_template("report.html.j2")
+    return page.render(
+        day=day,
+        simulated=report_facts.simulated(lake, day, settings),
+        settings=settings,
+        version=echo_dagster.__version__,
+        plots=_plots(facts, report_models.offline_trend(lake, day)),
+        browser=browser,
+        browser_json=_json(_payload(browser)),
+        choices=_choices(browser),
+        **facts,
+    )
+
+
+def _plots(facts: Mapping[str, Any], offline: pl.DataFrame | None) -> dict[str, Markup]:
+    """Return the SVG of every plot that there is something for."""
+    charts: dict[str, alt.TopLevelMixin] = {}
+    if "steps" in facts["funnel"]:
+        charts["funnel"] = plots.funnel(pl.DataFrame(facts["funnel"]["steps"]))
+    if "points" in facts["online"] and len(facts["online"]["points"]):
+        charts["online"] = plots.trend(facts["online"]["points"], facts["online"]["changes"])
+    if "strata" in facts["mix"]:
+        charts["mix"] = plots.mix(facts["mix"]["strata"])
+    if "samples" in facts["likelihood"] and len(facts["likelihood"]["samples"]):
+        charts["likelihood"] = plots.perplexity(facts["likelihood"]["samples"])
+    if facts["training"].get("history"):
+        try:
+            charts["loss"] = plots.training_curve(facts["training"]["history"])
+        except plots.PlotError as error:
+            facts["training"]["history_missing"] = f"history.json cannot be drawn: {error}."
+    if "own" in facts["compared"] and len(facts["compared"]["own"]):
+        charts["comparison"] = plots.comparison(facts["compared"]["own"])
+    if offline is not None:
+        charts["offline"] = plots.trend(offline, percent=False)
+    return {name: Markup(plots.svg(chart, name)) for name, chart in charts.items()}
+
+
+def _payload(browser: Browser | None) -> list[dict[str, Any]]:
+    return [] if browser is None else browser.gaps
+
+
+def _choices(browser: Browser | None) -> dict[str, list[tuple[str, int]]]:
+    """Return, for each filter of the sample browser, its values with the number of gaps shown."""
+    if browser is None:
+        return {}
+    choices = {}
+    for name in ("verdict", "language", "outcome", "break_reason"):
+        counts: dict[str, int] = {}
+        for gap in browser.gaps:
+            value = gap[name] or ""
+            counts[value] = counts.get(value, 0) + 1
+        choices[name] = sorted(counts.items(), key=lambda item: (item[0] != "kept", -item[1], item[0]))
+    return choices
+
+
+def _json(value: Any) -> Markup:
+    """Return JSON that can stand inside a `<script>`: nothing in it can end the element or open a comment."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    # Half of a surrogate pair is no character and cannot be written as UTF-8.
+    return Markup(text.encode("utf-8", "replace").decode("utf-8"))
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("echo_dagster.evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "count": count,
+        "share": share,
+        "number": number,
+        "metric": metric,
+        "delta": delta,
+    }
+    environment.globals |= {"METRICS": report_models.METRICS, "asset": _asset}
+    return environment
+
+
+def _asset(name: str) -> Markup:
+    """Return a file of templates/ as it is, to stand inside the page."""
+    return Markup(files("echo_dagster.evaluation").joinpath("templates", name).read_text(encoding="utf-8"))
+
+
+def count(value: int | None) -> str:
+    """Return a count with thousands apart, or a dash."""
+    return MISSING if value is None else f"{value:,}"
+
+
+def share(value: float | None, digits: int = 1) -> str:
+    """Return a share in percent, or a dash where there is none."""
+    return MISSING if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f} %"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a number with a fixed number of digits, or a dash."""
+    return MISSING if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def metric(value: float | None, name: str, unit: bool = True) -> str:
+    """Return the value of a metric in its own form, with or without its unit."""
+    text = share(value) if _is_share(name) else number(value)
+    return text if unit else text.removesuffix(" %")
+
+
+def delta(value: float | None, name: str, unit: bool = True) -> str:
+    """Return a difference with its sign; one of shares is in percentage points."""
+    if value is None or not math.isfinite(value):
+        return MISSING
+    text = f"{100 * value:+.1f}" if _is_share(name) else f"{value:+.3f}"
+    return text.replace("-", "\u2212") + (" pp" if unit and _is_share(name) else "")
+
+
+def _is_share(metric_name: str) -> bool:
+    return report_models.METRICS.get(metric_name, ("", "number", ""))[1] == "share"

@@ -1,0 +1,180 @@
+"""Days of `raw_events` made into the same days of `gap_sessions`, in bounded memory.
+
+A gap belongs to the day on which it closed, and opened on that day or the one before. So day D is extracted from
+D-1 and D, a range from one pass over the range and the day before it, and a day's rows are the same either way.
+
+What does not live here: the extraction itself (`gaps.py`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import duckdb
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from echo_dagster.extraction.gaps import extract
+from echo_dagster.extraction.policies import MAX_LIFETIME_S, Policy
+from echo_dagster.extraction.schema import GAP_SCHEMA
+from echo_dagster.extraction.stream import Tally
+from echo_dagster.lake import Lake, connect
+from echo_dagster.resources import sql
+
+EVENTS, GAPS = "raw_events", "gap_sessions"
+
+_DAY = timedelta(days=1)
+
+#: A snapshot or request holds a whole file, so that batches are counted in few rows.
+_ROWS_PER_BATCH = 4_000
+
+
+class ConservationError(RuntimeError):
+    """Proposals were lost or invented between the events and the gaps. Nothing was written."""
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What `extract_days` read and wrote.
+
+    Attributes:
+        events: events read.
+        shown: proposals shown, by day; the day before the first is among them.
+        gaps: rows written.
+        break_reasons, outcomes: rows written, by day and value.
+        earlier: gaps that closed before the first day; they are yesterday's.
+        still_open: gaps open at the end of the last day; they are tomorrow's.
+        unmatched_decisions: acceptances and rejections that found no open gap.
+    """
+
+    events: int
+    shown: Mapping[date, int]
+    gaps: int
+    break_reasons: Mapping[tuple[date, str], int]
+    outcomes: Mapping[tuple[date, str], int]
+    earlier: int
+    still_open: int
+    unmatched_decisions: int
+
+    def by_break_reason(self) -> list[dict[str, Any]]:
+        """Return one record per day and reason."""
+        return [{"day": d, "break_reason": v, "gaps": n} for (d, v), n in sorted(self.break_reasons.items())]
+
+    def by_outcome(self) -> list[dict[str, Any]]:
+        """Return one record per day and outcome."""
+        return [{"day": d, "outcome": v, "gaps": n} for (d, v), n in sorted(self.outcomes.items())]
+
+
+def extract_days(
+    lake: Lake,
+    days: Sequence[date],
+    policy: Policy,
+    *,
+    memory_limit: str,
+    spill: Path,
+    progress: Callable[[int, int], None] | None = None,
+) -> Extracted:
+    """Replace `days` of `gap_sessions` by the gaps that closed on them, in the order in which they opened.
+
+    Args:
+        lake: where `raw_events` is read and `gap_sessions` written.
+        days: which days. They need not be neighbours.
+        policy: when gaps end.
+        memory_limit: of DuckDB, for instance `2GB`; what does not fit is sorted on disk.
+        spill: a directory for that.
+        progress: told (events read, events).
+
+    Raises:
+        TableMissing: `raw_events` was never written.
+        ConservationError: proposals shown are not gaps closed plus gaps still open.
+    """
+    wanted = sorted(set(days))
+    window = sorted({day - _DAY for day in wanted} | set(wanted))
+    bounds = {"first": window[0], "last": window[-1], "days": window}
+    tally = Tally()
+    closed: Counter[tuple[date, str, str]] = Counter()
+    spill.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix="gaps-", dir=spill) as name, connect(memory_limit, Path(name)) as connection:
+        lake.register(connection, EVENTS)
+        counts = connection.execute(sql("shown_by_day"), bounds).fetchall()
+        total = sum(events for _, events, _ in counts)
+        file = Path(name, "gaps.parquet")
+        with pq.ParquetWriter(file, _arrow_schema(), compression="zstd") as writer:
+            until = datetime.combine(window[-1] + _DAY, time(), UTC)
+            events = _read(connection, bounds, total, progress)
+            for gaps in extract(events, policy, until=until, close_open=False, tally=tally):
+                writer.write_table(gaps.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(_arrow_schema()))
+                closed.update(gaps.select(pl.col("closed_at").dt.date(), "break_reason", "outcome").iter_rows())
+        shown = {day: n for day, _, n in counts}
+        if sum(shown.values()) != closed.total() + tally.still_open or total != tally.events:
+            raise ConservationError(
+                f"{sum(shown.values())} proposals shown in {total} events, but {closed.total()} gaps closed and "
+                f"{tally.still_open} still open in {tally.events} events; nothing was written"
+            )
+        in_order = {"gaps": str(file), "days": wanted}
+        lake.replace(
+            GAPS,
+            lambda: connection.sql(sql("gaps_in_order"), params=in_order).to_arrow_reader(_ROWS_PER_BATCH),
+            wanted,
+        )
+    reasons: Counter[tuple[date, str]] = Counter()
+    outcomes: Counter[tuple[date, str]] = Counter()
+    for (day, reason, outcome), n in closed.items():
+        if day in wanted:
+            reasons[day, reason] += n
+            outcomes[day, outcome] += n
+    return Extracted(
+        events=total,
+        shown=shown,
+        gaps=reasons.total(),
+        break_reasons=reasons,
+        outcomes=outcomes,
+        earlier=closed.total() - reasons.total(),
+        still_open=tally.still_open,
+        unmatched_decisions=tally.unmatched_decisions,
+    )
+
+
+def conservation(lake: Lake, day: date, policy: Policy | None = None) -> tuple[int, int]:
+    """Return how many gaps `day` of `gap_sessions` must hold and how many of them it holds, each once.
+
+    A gap that cannot outlive the day must have closed on it: one that opened earlier than the policy's lifetime
+    before midnight, or (no policy given) than the longest lifetime of all. Every other gap of the day must come
+    from one proposal of the day or the day before. The two numbers differ where gaps are missing, doubled or
+    made up; neighbouring days of `gap_sessions` are not looked at, so that days stay parallel.
+    """
+    lifetime = timedelta(seconds=policy.lifetime_s if policy else MAX_LIFETIME_S)
+    midnight = datetime.combine(day + _DAY, time(), UTC)
+    told = {"day": day, "day_before": day - _DAY, "last_start": midnight - lifetime}
+    with connect() as connection:
+        lake.register(connection, EVENTS)
+        lake.register(connection, GAPS)
+        expected, found = connection.execute(sql("gap_conservation"), told).fetchall()[0]
+    return expected, found
+
+
+def _read(
+    connection: duckdb.DuckDBPyConnection,
+    bounds: Mapping[str, Any],
+    total: int,
+    progress: Callable[[int, int], None] | None,
+) -> Iterator[pl.DataFrame]:
+    done = 0
+    for batch in connection.sql(sql("event_streams"), params=bounds).to_arrow_reader(_ROWS_PER_BATCH):
+        frame = pl.from_arrow(batch)
+        assert isinstance(frame, pl.DataFrame)
+        yield frame
+        done += frame.height
+        if progress is not None:
+            progress(done, total)
+
+
+def _arrow_schema() -> pa.Schema:
+    return GAP_SCHEMA.to_frame().to_arrow(compat_level=pl.CompatLevel.oldest()).schema

@@ -1,0 +1,319 @@
+"""One gap while it is open: where it is, what it holds, what the user did in it; and the row it ends as.
+
+What does not live here: when a gap ends and whose acceptance an edit is (`stream.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from hashlib import blake2b
+from typing import Any
+
+from echo_dagster import utf16
+from echo_dagster.extraction import geometry, outcomes
+from echo_dagster.extraction.anchors import ANCHOR_CHARS, Around, View
+from echo_dagster.extraction.schema import RETENTION_SECONDS
+
+SECOND = 1_000_000  # times are microseconds since 1970, UTC
+DAY = 86_400 * SECOND
+NEVER = 2**62
+
+EDITS, SNAPSHOTS = "edits", "snapshots"
+
+
+class Where(Enum):
+    """Where an edit falls."""
+
+    INSIDE = 0
+    BEFORE = 1
+    AFTER = 2
+    ACROSS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What the user accepted of the proposal: how many units, and whether that is all of it."""
+
+    units: int = 0
+    is_any: bool = False
+    is_whole: bool = False
+
+
+@dataclass(slots=True)
+class Gap:
+    """A gap and its history. Offsets are UTF-16 units in the document as it stands now."""
+
+    gap_id: str
+    completion_id: str
+    region_id: str
+    stream: tuple[str, str, str]
+    labels: tuple[Any, ...]  # repository, language, model, source, cohort, consent
+    tracking: str
+    opened_at: int
+    offset: int
+    prefix: str
+    suffix: str | None
+    replaced: str
+    proposal: str
+    recalled: str | None  # in place of a suffix that was not kept
+
+    start: int
+    end: int
+    text: bytes  # what the gap holds now, UTF-16-LE
+    #: How much of C_0's prefix and suffix still stands untouched beside the gap.
+    left_known: int = NEVER
+    right_known: int = NEVER
+    is_lost: bool = False  # an edit crossed the gap and ended it: its text is not known any more
+
+    deadline: int = 0
+    n_edits: int = 0
+    typed: int = 0
+    pasted: int = 0
+    by_agent: int = 0
+    taken_inside: int = 0  # units of any proposal accepted inside
+    is_only_typed: bool = True
+    accepting_at: int = -1  # when an edit of an acceptance last fell inside
+    is_rejected: bool = False
+    is_superseded: bool = False
+    is_seen: bool = False  # by a view, after it opened
+
+    taken: Taken = Taken()
+    #: The accepted text that still stands, since when, and accepted text that no edit has inserted yet.
+    pieces: geometry.Pieces = field(default_factory=list)
+    accepted_at: int = NEVER
+    awaited: bytes = b""
+    #: Units that stood at each of RETENTION_SECONDS that has passed, and when the next one does.
+    retained: list[int] = field(default_factory=list)
+    next_count_at: int = NEVER
+
+    closed_at: int = NEVER
+    break_reason: str | None = None
+    final: str = ""
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether the user has neither accepted nor dismissed the proposal."""
+        return not (self.taken.is_any or self.is_rejected)
+
+    @property
+    def around(self) -> Around:
+        """C_0 around the gap."""
+        return Around(self.offset, self.prefix, self.suffix, self.recalled)
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether edits can still change a count of retained text."""
+        return self.next_count_at < NEVER and bool(self.pieces)
+
+    def decision(self) -> tuple[Any, ...]:
+        """Return what is known of an acceptance, for `restore_decision`."""
+        return self.taken, self.pieces, self.accepted_at, self.next_count_at, self.awaited
+
+    def restore_decision(self, before: tuple[Any, ...]) -> None:
+        """Return to what `decision` gave, as long as no edit came between."""
+        self.taken, self.pieces, self.accepted_at, self.next_count_at, self.awaited = before
+
+    def left(self, units: int) -> bytes:
+        """Return at most `units` units of untouched prefix beside the gap."""
+        return geometry.tail(self.prefix, min(units, self.left_known))
+
+    def right(self, units: int) -> bytes:
+        """Return at most `units` units of untouched suffix beside the gap."""
+        return geometry.head(self.suffix or "", min(units, self.right_known))
+
+    def place(self, start: int, end: int, inserted: bytes) -> tuple[Where, int, int, bytes]:
+        """Say where an edit falls, with its range and text; inside, without what only rewrites an anchor."""
+        if self.start <= start and end <= self.end:
+            return Where.INSIDE, start, end, inserted
+        if end >= self.start and start <= self.end:
+            left, right = self.left(self.start - start), self.right(end - self.end)
+            trimmed = geometry.trim((self.start, self.end), (start, end), inserted, left, right)
+            if self.start <= trimmed[0] and trimmed[1] <= self.end:
+                return Where.INSIDE, *trimmed
+        if end <= self.start:
+            return Where.BEFORE, start, end, inserted
+        return (Where.AFTER if start >= self.end else Where.ACROSS), start, end, inserted
+
+    def apply(self, where: Where, start: int, end: int, inserted: bytes) -> None:
+        """Move, change or lose the gap as an edit demands, in the form that `place` returned."""
+        units = len(inserted) // 2
+        delta = units - (end - start)
+        if where is Where.INSIDE:
+            first, last = 2 * (start - self.start), 2 * (end - self.start)
+            if self.pieces:
+                front, back = geometry.shared_ends(self.text[first:last], inserted)
+                self.pieces = geometry.survivors(self.pieces, start + front, end - back, units - front - back)
+            self.text = self.text[:first] + inserted + self.text[last:]
+            self.end += delta
+            return
+        if where is Where.BEFORE:
+            self.left_known = min(self.left_known, self.start - end)
+            self.start += delta
+            self.end += delta
+        elif where is Where.AFTER:
+            self.right_known = min(self.right_known, start - self.end)
+        else:
+            self.is_lost = True
+        if self.pieces:
+            self.pieces = geometry.survivors(self.pieces, start, end, units)
+
+    def count_edit(self, ts: int, units: int, reason: str | None) -> None:
+        """Count an edit inside the gap that inserted `units`. One that gives no reason counts as typing."""
+        self.n_edits += 1
+        if reason is None or reason == "typing":
+            self.typed += units
+            return
+        self.is_only_typed = False
+        if reason == "accept":
+            self.taken_inside += units
+            self.accepting_at = ts
+        elif reason == "paste":
+            self.pasted += units
+        elif reason == "agent":
+            self.by_agent += units
+
+    def keep(self, ts: int, at: int, text: bytes) -> None:
+        """Begin, or go on, to count accepted text: `text`, which stands at unit `at` of the gap."""
+        first = self.start + at
+        units = len(text) // 2
+        others = geometry.survivors(self.pieces, first, first + units, units)
+        self.pieces = sorted([*others, (first, text)])
+        self.awaited = b""
+        if self.accepted_at == NEVER:
+            self.accepted_at = self.next_count_at = ts
+
+    def measure(self, now: int) -> None:
+        """Count the accepted text that stands, for each of `RETENTION_SECONDS` that `now` has reached."""
+        while self.next_count_at <= now:
+            self.retained.append(sum(len(text) for _, text in self.pieces) // 2)
+            n = len(self.retained)
+            is_last = n == len(RETENTION_SECONDS)
+            self.next_count_at = NEVER if is_last else self.accepted_at + RETENTION_SECONDS[n] * SECOND
+
+    def stop_measuring(self) -> None:
+        """Give up on counts that are still to come: the log misses edits."""
+        self.pieces, self.next_count_at = [], NEVER
+
+    def is_on_other_line(self, offset: int) -> bool:
+        """Say whether the cursor stands on a line that the gap has no part in, or that is not known."""
+        if self.start <= offset <= self.end:
+            return False
+        is_before = offset < self.start
+        units = self.start - offset if is_before else offset - self.end
+        between = self.left(units) if is_before else self.right(units)
+        return len(between) < 2 * units or "\n" in utf16.decode(between)
+
+    def agrees_with(self, view: View) -> bool:
+        """Say whether a view, as far as it reaches, shows the gap's text in its place between its anchors."""
+        left, right = self.left(ANCHOR_CHARS), self.right(ANCHOR_CHARS)
+        expected = left + self.text + right
+        first = self.start - len(left) // 2
+        cursor = view.start + utf16.length(view.before)
+        if view.reaches_end and first + len(expected) // 2 > cursor + utf16.length(view.after or ""):
+            return False
+        for text, start in ((view.before, view.start), (view.after or "", cursor)):
+            skipped = max(first, start)
+            shown = _units(text, skipped - start, first + len(expected) // 2 - start)
+            mine = expected[2 * (skipped - first) :]
+            if shown and not mine.startswith(shown):
+                return False
+        return True
+
+    def stands_in(self, view: View) -> bool:
+        """Say whether a view of the whole document shows the accepted text where it is believed to stand."""
+        return all(_units(view.text, at, at + len(text) // 2) == text for at, text in self.pieces)
+
+    def row(self) -> tuple[Any, ...]:
+        """Return the closed gap as a row of `schema.GAP_SCHEMA`."""
+        is_exact = self.tracking == EDITS
+        kept = outcomes.kept_rate(self.replaced, self.proposal, self.final)
+        facts = outcomes.Facts(
+            self.replaced,
+            self.proposal,
+            self.final,
+            is_taken_whole=self.taken.is_whole,
+            is_taken_in_part=self.taken.is_any,
+            is_rejected=self.is_rejected,
+            is_superseded=self.is_superseded,
+            is_other_taken=self.taken_inside > 0,
+        )
+        is_censored = self.break_reason in ("stream_end", "anchor_lost") or not (is_exact or self.is_seen)
+        repository, language, model, source, cohort, consent = self.labels
+        return (
+            self.gap_id,
+            self.completion_id,
+            self.region_id,
+            *self.stream,
+            repository,
+            language,
+            model,
+            source,
+            cohort,
+            consent,
+            self.opened_at,
+            self.closed_at,
+            self.break_reason,
+            self.offset,
+            self.prefix,
+            self.suffix,
+            self.replaced,
+            self.proposal,
+            self.final,
+            outcomes.outcome(facts, kept),
+            self.taken.units,
+            self.typed if is_exact else None,
+            self.pasted if is_exact else None,
+            self.by_agent if is_exact else None,
+            kept,
+            *self.retained,
+            *[None] * (len(RETENTION_SECONDS) - len(self.retained)),
+            self.n_edits,
+            self.tracking,
+            is_censored,
+        )
+
+
+def open_gap(
+    stream: tuple[str, str, str], ts: int, tracking: str, shown: tuple[Any, ...], labels: tuple[Any, ...]
+) -> Gap:
+    """Return the gap that a `shown` event opens, as its own region.
+
+    Args:
+        stream: user, session and document.
+        ts: when.
+        tracking: `EDITS` or `SNAPSHOTS`.
+        shown: completion_id, offset, length, text, prefix, suffix, and what is recalled in place of a suffix.
+        labels: event_id, repository, language, model, source, cohort, consent.
+    """
+    completion_id, offset, length, proposal, prefix, suffix, recalled = shown
+    gap_id = blake2b("\x1f".join((*stream, completion_id, labels[0])).encode(), digest_size=12).hexdigest()
+    replaced = geometry.head(suffix or "", length)
+    if suffix and length:
+        suffix = utf16.decode(utf16.encode(suffix)[2 * length :])
+    return Gap(
+        gap_id=gap_id,
+        completion_id=completion_id,
+        region_id=gap_id,
+        stream=stream,
+        labels=labels[1:],
+        tracking=tracking,
+        opened_at=ts,
+        offset=offset,
+        prefix=prefix,
+        suffix=suffix,
+        replaced=utf16.decode(replaced),
+        proposal=proposal,
+        recalled=recalled,
+        start=offset,
+        end=offset + len(replaced) // 2,
+        text=replaced,
+    )
+
+
+def _units(text: str, start: int, end: int) -> bytes:
+    """Return units `[start, end)` of `text`, as far as it has them."""
+    start, end = max(start, 0), max(end, 0)
+    if text.isascii():
+        return utf16.encode(text[start:end])
+    return utf16.encode(text)[2 * start : 2 * end]

@@ -1,0 +1,308 @@
+"""A training job: a JSON file that says all that the training process needs, and the command that runs it.
+
+`prepare` freezes a training set and writes the file; `command` and `environment` start it by hand, from the CLI or
+through Dagster Pipes, all the same way; `result` reads what came of it. Imports neither torch nor DeepSpeed.
+
+Layout of a job's directory `out`:
+
+    job.json                what to train on what
+    work/samples.parquet    the frozen training set; work/ also holds checkpoints, and is gone when training is done
+    model/                  the result: a directory that transformers loads, with provenance.json and history.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from hashlib import sha256
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+
+from echo_dagster.lake import Lake
+from echo_dagster.models import ResolvedModel
+from echo_dagster.optimization import deepspeed_config
+from echo_dagster.optimization.schema import TRAINED_COLUMNS, samples_digest
+from echo_dagster.settings import FimTokens, Settings, Training, deepspeed_file
+
+#: The asset check that the training process itself reports: every step was taken, and the loss is a number.
+FINISHED_CHECK = "trained_to_the_end"
+#: The process that asked for the training: when it is gone, the ranks stop. Its pid and the time it was started.
+OWNER_VARIABLE = "ECHO_TRAINING_OWNER"
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+class Model(Protocol):
+    """Whatever says where weights are and what they are."""
+
+    @property
+    def path(self) -> Path:
+        """The model directory."""
+
+    @property
+    def digest(self) -> str:
+        """The digest of its weights and tokenizer."""
+
+
+class TrainingMissing(FileNotFoundError):
+    """A job that has no result: it failed, was stopped, or never ran."""
+
+
+@dataclass(frozen=True)
+class NothingToTrain:
+    """Why a day trains nothing."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a training process reads. `digest` names all that can change the weights; paths are not in it."""
+
+    digest: str
+    out: Path
+    samples: Path
+    n_samples: int
+    samples_digest: str
+    model: ResolvedModel
+    fim: FimTokens
+    max_tokens: int
+    training: Training
+    deepspeed: dict[str, Any]
+    lineage: dict[str, Any]
+    settings_digest: str
+    code_version: str
+    code_digest: str
+
+    @property
+    def work(self) -> Path:
+        """Where unfinished work stands."""
+        return self.out / "work"
+
+    @property
+    def result(self) -> Path:
+        """Where the trained model will stand."""
+        return self.out / "model"
+
+    @classmethod
+    def read(cls, file: Path) -> Job:
+        """Read a file that `prepare` wrote."""
+        raw = json.loads(file.read_text(encoding="utf-8"))
+        raw["model"] = ResolvedModel(raw["model"]["name"], Path(raw["model"]["path"]), raw["model"]["digest"])
+        raw["fim"] = FimTokens.model_validate(raw["fim"])
+        raw["training"] = Training.model_validate(raw["training"])
+        return cls(**{**raw, "out": Path(raw["out"]), "samples": Path(raw["samples"])})
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job that is ready to run."""
+
+    file: Path
+    job: Job
+
+
+def prepare_day(
+    lake: Lake, day: date, base: ResolvedModel, champion: Model, settings: Settings
+) -> Prepared | NothingToTrain:
+    """Prepare the training of `day` on its training set, from the base model or from what serves.
+
+    The job's directory is named after its digest, so that another training never replaces the weights of a model
+    that serves already.
+    """
+    rows = lake.read("training_set", [day]).collect() if lake.exists("training_set") else pl.DataFrame()
+    if rows.height < settings.training.min_samples:
+        return NothingToTrain(
+            f"the training set of {day} has {rows.height} samples, fewer than training.min_samples "
+            f"({settings.training.min_samples})"
+        )
+    from_champion = settings.training.start_from == "champion"
+    start = ResolvedModel(base.name, champion.path, champion.digest) if from_champion else base
+    lineage = {
+        "day": day.isoformat(),
+        "tables": {"training_set": lake.version("training_set")},
+        "sample_days": sorted({str(sample_day) for sample_day in rows["sample_day"].to_list()}),
+        "start_from": settings.training.start_from,
+    }
+    file = prepare(
+        rows,
+        start,
+        settings.base_model.fim,
+        settings,
+        settings.data_dir / "checkpoints" / day.isoformat(),
+        lineage,
+    )
+    return Prepared(file, Job.read(file))
+
+
+def prepare(
+    training_set: pl.DataFrame,
+    model: ResolvedModel,
+    fim: FimTokens,
+    settings: Settings,
+    out: Path,
+    lineage: Mapping[str, Any],
+) -> Path:
+    """Freeze a training set and write `out/<digest>/job.json`; return its path.
+
+    Args:
+        training_set: one row per sample, with at least sample_id, language, prefix, suffix and middle.
+        model: the weights to start from.
+        fim: the markers of its tokenizer.
+        settings: `training` and `base_model.max_tokens` are used.
+        out: the directory of this day's jobs.
+        lineage: what the samples were made of: table versions, days. Kept in the provenance record as it is.
+
+    Raises:
+        ValueError: there is no sample, a sample stands twice, or the settings do not fit each other.
+    """
+    if training_set.is_empty():
+        raise ValueError("the training set is empty; there is nothing to train on")
+    samples = training_set.select(TRAINED_COLUMNS).sort("sample_id")
+    if samples["sample_id"].n_unique() < samples.height:
+        raise ValueError("the training set holds a sample twice; deduplicate it by sample_id")
+    facts: dict[str, Any] = {
+        "n_samples": samples.height,
+        "samples_digest": samples_digest(samples),
+        "model": {"name": model.name, "digest": model.digest},
+        "fim": fim.model_dump(mode="json"),
+        "max_tokens": settings.base_model.max_tokens,
+        "training": settings.training.model_dump(mode="json"),
+        "deepspeed": deepspeed_config.read(deepspeed_file(settings.training.deepspeed), settings.training),
+        "code_digest": code_digest(),
+    }
+    digest = sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
+    home = out.absolute() / digest
+    work = home / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    samples.write_parquet(work / "samples.parquet")
+    told = {
+        **facts,
+        "digest": digest,
+        "out": str(home),
+        "samples": str(work / "samples.parquet"),
+        "model": {**facts["model"], "path": str(model.path.absolute())},
+        "lineage": dict(lineage),
+        "settings_digest": settings.digest,
+        "code_version": code_version(),
+    }
+    file = home / "job.json"
+    write_json(file, told)
+    return file
+
+
+def command(job: Path, training: Training) -> list[str]:
+    """Return the command that trains: DeepSpeed's launcher with one process per rank, on this machine."""
+    beside = Path(sys.executable).with_name("deepspeed")
+    launcher = str(beside) if beside.is_file() else "deepspeed"
+    return [
+        launcher,
+        *("--num_accelerators", str(training.ranks)),
+        *(
+            "--master_port",
+            str(_free_port()),
+        ),  # the launcher's fixed default stops two trainings on one machine
+        *("--no_local_rank", "--quiet"),
+        *("--module", "echo_dagster.optimization.train"),
+        *("--job", str(job)),
+    ]
+
+
+def environment(training: Training) -> dict[str, str]:
+    """Return the variables that `command` runs with, beside those of this process."""
+    import psutil
+
+    variables = {
+        OWNER_VARIABLE: f"{os.getpid()}:{psutil.Process().create_time()}",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    if "DS_ACCELERATOR" not in os.environ and metadata.version("torch").endswith("+cpu"):
+        variables["DS_ACCELERATOR"] = "cpu"  # DeepSpeed would look for GPUs, and warn
+    if training.ranks > 1 and "OMP_NUM_THREADS" not in os.environ:
+        # every rank would start a thread for each core
+        variables["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // training.ranks))
+    return variables
+
+
+def result(out: Path) -> dict[str, Any]:
+    """Return the provenance record of the job in `out`; its `model_digest` and `metrics` say what came of it.
+
+    Raises:
+        TrainingMissing: training did not get to its end.
+    """
+    file = out / "model" / "provenance.json"
+    if not file.is_file():
+        raise TrainingMissing(
+            f"{out} holds no trained model: training failed or was stopped; its output says why. Run it again to go on "
+            "from the last checkpoint"
+        )
+    record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return record
+
+
+def code_version() -> str:
+    """Return the git commit of this checkout, `+changed` where its code differs from it; else the package's version."""
+    root = _PACKAGE.parent
+    if (root / ".git").exists() and shutil.which("git"):
+        try:
+            commit = _git(root, "rev-parse", "HEAD")
+            return commit + ("+changed" if _git(root, "status", "--porcelain", "--", _PACKAGE.name) else "")
+        except subprocess.CalledProcessError:  # a checkout that git refuses to read, such as another user's
+            pass
+    return metadata.version("echo-dagster")
+
+
+def code_digest() -> str:
+    """Return a digest of the code that decides over weights: this package's, and how a gap becomes tokens."""
+    total = sha256()
+    for file in (*sorted((_PACKAGE / "optimization").glob("*.py")), _PACKAGE / "fim.py"):
+        total.update(f"{file.name}\0{sha256(file.read_bytes()).hexdigest()}\0".encode())
+    return total.hexdigest()[:16]
+
+
+def provenance(job: Job) -> dict[str, Any]:
+    """Return what a record says before training: all inputs of a job, without paths."""
+    return {
+        "job_digest": job.digest,
+        "started_from": {"name": job.model.name, "digest": job.model.digest},
+        "samples": {"count": job.n_samples, "digest": job.samples_digest},
+        "lineage": job.lineage,
+        "training": job.training.model_dump(mode="json"),
+        "fim": job.fim.model_dump(mode="json"),
+        "max_tokens": job.max_tokens,
+        "deepspeed": job.deepspeed,
+        "settings_digest": job.settings_digest,
+        "code_version": job.code_version,
+        "code_digest": job.code_digest,
+        "versions": {
+            name: metadata.version(name) for name in ("torch", "transformers", "deepspeed", "tokenizers")
+        },
+    }
+
+
+def write_json(file: Path, content: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    scratch = file.with_name(f".{file.name}.{os.getpid()}")
+    scratch.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    scratch.replace(file)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip()

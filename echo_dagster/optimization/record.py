@@ -1,0 +1,77 @@
+"""What came of a day's training, as the one row of the table `checkpoint`. Evaluation reads the model from here.
+
+A model is found by its row, never by listing a directory.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from echo_dagster import models
+from echo_dagster.lake import Lake
+from echo_dagster.optimization import job
+from echo_dagster.optimization.job import Prepared
+from echo_dagster.optimization.schema import CHECKPOINT_SCHEMA
+
+
+class CheckpointBroken(RuntimeError):
+    """A model directory that is not what its own record says."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training. `provenance` is the JSON text of its record, `history` one mapping per step."""
+
+    path: Path
+    digest: str
+    provenance: str
+    history: list[dict[str, Any]]
+
+
+def write_skipped(lake: Lake, day: date, reason: str) -> None:
+    """Record that `day` trained nothing, and why."""
+    _write(lake, day, {"status": "skipped", "reason": reason})
+
+
+def write_trained(lake: Lake, day: date, prepared: Prepared) -> Trained:
+    """Record the model that the training of `prepared` left.
+
+    Raises:
+        TrainingMissing: there is none.
+        CheckpointBroken: the directory's weights are not those that were written.
+    """
+    record = job.result(prepared.job.out)
+    path = prepared.job.result
+    if record["job_digest"] != prepared.job.digest or models.digest(path) != record["model_digest"]:
+        raise CheckpointBroken(
+            f"{path} is not what its provenance.json says; remove {prepared.job.out} and materialize `checkpoint` again"
+        )
+    history = json.loads((path / "history.json").read_text(encoding="utf-8"))
+    provenance = json.dumps(record, sort_keys=True)
+    _write(
+        lake,
+        day,
+        {
+            "status": "trained",
+            "path": str(path),
+            "model_digest": record["model_digest"],
+            "training_set_digest": record["samples"]["digest"],
+            "training_set_version": record["lineage"]["tables"]["training_set"],
+            "n_samples": record["samples"]["count"],
+            "steps": record["metrics"]["steps"],
+            "final_loss_nats_per_token": record["metrics"]["final_loss_nats_per_token"],
+            "provenance": provenance,
+        },
+    )
+    return Trained(path, record["model_digest"], provenance, history)
+
+
+def _write(lake: Lake, day: date, told: dict[str, Any]) -> None:
+    row = {"day": day, **dict.fromkeys(CHECKPOINT_SCHEMA), **told}
+    lake.replace("checkpoint", pl.DataFrame([row], schema={"day": pl.Date(), **CHECKPOINT_SCHEMA}), [day])

@@ -1,0 +1,307 @@
+"""The training program. DeepSpeed's launcher runs one process of it per rank:
+
+    deepspeed --num_accelerators 1 --no_local_rank --module echo_dagster.optimization.train --job JOB.json
+
+`job.prepare` writes the job file. The program goes on from its last checkpoint, saves and exits with 143 when it is told
+to stop, and leaves a directory that transformers loads. What does not live here: the order of samples (`plan.py`), the
+loss (`train_model.py`), files (`train_checkpoint.py`), messages (`train_report.py`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from echo_dagster.optimization import job as jobs
+from echo_dagster.optimization import plan
+from echo_dagster.optimization.train_report import Reporter, reporter
+from echo_dagster.optimization.train_watch import STOPPED, Stop, watch
+
+if TYPE_CHECKING:
+    from echo_dagster.optimization.train_model import Sample
+
+
+class Stopped(Exception):
+    """Training was told to stop, and has saved its work."""
+
+
+@dataclass
+class Progress:
+    """What is done, over all runs of a job; saved with every checkpoint."""
+
+    steps: int = 0
+    tokens: int = 0  # prompts and targets, without padding
+    target_tokens: int = 0
+    seconds: float = 0.0
+    resumed_at: list[int] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one rank; return the exit status."""
+    stop = Stop()
+    watch(os.environ.get(jobs.OWNER_VARIABLE))
+    parser = argparse.ArgumentParser(description="Train a job file, as one rank.")
+    parser.add_argument("--job", type=Path, required=True)
+    parser.add_argument("--local_rank", help="ignored; the launcher says it by environment as well")
+    job = jobs.Job.read(parser.parse_args(arguments).job)
+    with reporter(int(os.environ.get("RANK", "0"))) as report:
+        try:
+            run(job, report, stop)
+        except Stopped as stopped:
+            report.failed(str(stopped))
+            return STOPPED
+        except Exception as error:
+            message = explain(error)
+            report.failed(message or f"{type(error).__name__}: {error}")
+            if message is None:
+                raise
+            return 1
+    return 0
+
+
+def run(job: jobs.Job, report: Reporter, stop: Stop) -> None:
+    """Train a job to its end, unless it is done already."""
+    from echo_dagster.optimization import train_checkpoint as checkpoint
+
+    if (before := checkpoint.finished(job)) is not None:
+        report.line("this job is done already, with the same samples, settings and code")
+        report.finished(*before, is_reused=True)
+        return
+    report.line(f"loading {job.n_samples} samples and the model {job.model.name} ({job.model.digest})")
+    engine, samples = prepare(job)
+    done, state = checkpoint.restore(engine, job)
+    progress = Progress(**state)
+    if done:
+        progress.resumed_at.append(done)
+        report.line(f"going on after step {done}")
+    train(job, engine, samples, progress, report, stop)
+    unfinished, digest = checkpoint.export(engine.module, job)
+    if engine.global_rank == 0:
+        record = {
+            **jobs.provenance(job),
+            "model_digest": digest,
+            "metrics": metrics(progress),
+            "machine": machine(engine),
+        }
+        checkpoint.publish(unfinished, job, record, progress.history)
+        report.finished(record, progress.history, is_reused=False)
+
+
+def prepare(job: jobs.Job) -> tuple[Any, list[Sample]]:
+    """Start the ranks' communication, load the model and give it to DeepSpeed; return the engine and the samples."""
+    import deepspeed
+    import torch
+    import transformers
+    from transformers.integrations import HfDeepSpeedConfig
+
+    from echo_dagster.optimization import train_model as model_
+
+    deepspeed.utils.logger.setLevel("WARNING")
+    transformers.utils.logging.disable_progress_bar()
+    # On a CPU DeepSpeed compiles a shared-memory kernel at start, for a minute and with a C++ compiler. Only inference
+    # calls it (`inference_all_reduce`), so it is told that the kernel does not fit this machine. To be dropped when
+    # DeepSpeed builds it on first use (0.19 builds it in TorchBackend.__init__).
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    deepspeed.init_distributed()
+    torch.manual_seed(job.training.seed)
+    samples = model_.encode_samples(job)
+    splitter = HfDeepSpeedConfig(
+        job.deepspeed
+    )  # under ZeRO 3, from_pretrained splits weights among ranks as it loads
+    model = model_.load(job)
+    engine, *_ = deepspeed.initialize(
+        model=model, model_parameters=model_.parameter_groups(model), config=job.deepspeed
+    )
+    del splitter
+    return engine, samples
+
+
+def train(
+    job: jobs.Job, engine: Any, samples: list[Sample], progress: Progress, report: Reporter, stop: Stop
+) -> None:
+    """Take every step that is not done yet.
+
+    Raises:
+        Stopped: as told, after saving.
+        TrainingError: the loss is no longer a number; the last checkpoint stays.
+    """
+    import torch
+
+    from echo_dagster.optimization import train_checkpoint as checkpoint
+    from echo_dagster.optimization import train_model as model_
+
+    settings = job.training
+    lengths = [len(sample.ids) for sample in samples]
+    batches = plan.batching(settings.batch_size, settings.micro_batch_size, engine.world_size)
+    total = plan.count_steps(len(samples), settings.epochs, settings.batch_size)
+    saved_at, saved_time = progress.steps, time.monotonic()
+    report.begin(progress.steps, progress.tokens)
+    stop.is_training = True
+
+    def save() -> None:
+        nonlocal saved_at, saved_time
+        if progress.steps > saved_at:
+            checkpoint.save(engine, job, progress.steps, vars(progress))
+        saved_at, saved_time = progress.steps, time.monotonic()
+
+    for step in plan.steps(lengths, batches, epochs=settings.epochs, seed=settings.seed):
+        if step.number < progress.steps:
+            continue
+        began = time.monotonic()
+        torch.manual_seed(settings.seed + step.number)  # for models with dropout: the same after a restart
+        target_tokens = sum(samples[sample].n_target for sample in step.samples)
+        nats = 0.0
+        is_due = False
+        for turn, ranks in enumerate(step.micro_batches):
+            if turn > 0:
+                engine.step()  # DeepSpeed counts micro-batches here, and changes weights after the last alone
+            is_late = time.monotonic() - saved_time > settings.checkpoint_minutes * 60
+            stopping, is_due = _any_rank(engine, stop.requested, is_late)
+            if stopping:
+                save()
+                raise Stopped(
+                    f"told to stop after step {progress.steps} of {total}; run it again to go on from there"
+                )
+            nats += _forward_backward(engine, model_, samples, ranks[engine.global_rank], step, target_tokens)
+        loss = _sum_over_ranks(engine, nats) / target_tokens
+        if not math.isfinite(loss):
+            raise model_.TrainingError(
+                f"the loss of step {step.number + 1} is {loss}: training diverged; lower training.learning_rate or "
+                f"training.max_grad_norm. The checkpoint after step {saved_at} stays"
+            )
+        rate = plan.learning_rate(
+            step.number,
+            total,
+            peak=settings.learning_rate,
+            warmup_share=settings.warmup_share,
+            decay=settings.decay,
+        )
+        for group in engine.optimizer.param_groups:
+            group["lr"] = rate
+        engine.step()
+        norm = engine.get_global_grad_norm()
+        progress.steps += 1
+        progress.tokens += sum(lengths[sample] for sample in step.samples)
+        progress.target_tokens += target_tokens
+        progress.seconds += time.monotonic() - began
+        progress.history.append(
+            {
+                "step": progress.steps,
+                "epoch": step.epoch + 1,
+                "loss_nats_per_token": loss,
+                "target_tokens": target_tokens,
+                "learning_rate": rate,
+                "gradient_norm": None if norm is None else float(norm),
+            }
+        )
+        report.progress(progress.steps, total, loss=loss, learning_rate=rate, tokens=progress.tokens)
+        if is_due:
+            save()
+
+
+def _forward_backward(
+    engine: Any,
+    model_: Any,
+    samples: list[Sample],
+    mine: tuple[int, ...],
+    step: plan.Step,
+    target_tokens: int,
+) -> float:
+    """Run one micro-batch; return the sum of its nats. An empty one still takes part, with another rank's first sample."""
+    batch = model_.collate([samples[index] for index in mine or step.samples[:1]], engine.device)
+    if not mine:
+        batch.labels.fill_(model_.IGNORED)
+    nats = model_.nats(engine, batch)
+    # DeepSpeed takes the mean of the ranks' gradients; together they are the gradient of the mean over all targets
+    engine.backward(nats * (engine.world_size / target_tokens), scale_wrt_gas=False)
+    return float(nats.detach())
+
+
+def _any_rank(engine: Any, *flags: bool) -> tuple[bool, ...]:
+    """Return each flag as true where any rank has it: ranks must stop and save at the same step."""
+    if engine.world_size == 1:
+        return flags
+    import torch
+    from deepspeed import comm
+
+    shared = torch.tensor([int(flag) for flag in flags], device=engine.device)
+    comm.all_reduce(shared, op=comm.ReduceOp.MAX)
+    return tuple(bool(flag) for flag in shared.tolist())
+
+
+def _sum_over_ranks(engine: Any, value: float) -> float:
+    if engine.world_size == 1:
+        return value
+    import torch
+    from deepspeed import comm
+
+    shared = torch.tensor([value], dtype=torch.float64, device=engine.device)
+    comm.all_reduce(shared)
+    return float(shared.item())
+
+
+def metrics(progress: Progress) -> dict[str, Any]:
+    """Return the figures of a finished training. First and final loss are means over a tenth of the steps."""
+    import resource
+
+    import torch
+
+    tenth = max(1, progress.steps // 10)
+
+    def mean(rows: list[dict[str, Any]]) -> float:
+        return sum(row["loss_nats_per_token"] * row["target_tokens"] for row in rows) / sum(
+            row["target_tokens"] for row in rows
+        )
+
+    return {
+        "steps": progress.steps,
+        "tokens": progress.tokens,
+        "target_tokens": progress.target_tokens,
+        "first_loss_nats_per_token": mean(progress.history[:tenth]),
+        "final_loss_nats_per_token": mean(progress.history[-tenth:]),
+        "seconds": round(progress.seconds, 3),
+        "tokens_per_second": round(progress.tokens / progress.seconds, 1),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        * (1 if sys.platform == "darwin" else 1024),
+        "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
+        "resumed_at_steps": ", ".join(str(step) for step in progress.resumed_at) or None,
+    }
+
+
+def machine(engine: Any) -> dict[str, Any]:
+    """Return what the training ran on."""
+    import torch
+
+    return {
+        "accelerator": torch.cuda.get_device_name() if engine.device.type == "cuda" else engine.device.type,
+        "ranks": engine.world_size,
+        "threads_per_rank": torch.get_num_threads(),
+    }
+
+
+def explain(error: Exception) -> str | None:
+    """Return what to change about an error that the settings can mend; None for any other."""
+    import torch
+
+    from echo_dagster.models import ModelError
+    from echo_dagster.optimization.train_model import TrainingError
+
+    if isinstance(error, TrainingError | ModelError):
+        return str(error)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
+        return (
+            "out of memory; lower training.micro_batch_size (the result stays the same), set training.recompute_activations, "
+            "train fewer blocks (training.last_layers), or, with several ranks, use training.deepspeed: zero3.json"
+        )
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

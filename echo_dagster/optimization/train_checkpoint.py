@@ -1,0 +1,148 @@
+"""Work on disk: DeepSpeed checkpoints to go on from, and the finished model directory.
+
+A checkpoint counts once its mark is written, after all ranks have saved; a torn one is never loaded. The finished
+directory, with its records, takes its name in one rename.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import deepspeed
+import torch
+from deepspeed import comm
+from transformers import AutoConfig, PreTrainedModel
+
+from echo_dagster import models
+from echo_dagster.optimization.job import Job, write_json
+from echo_dagster.optimization.train_model import TrainingError
+
+_MARK = "complete.json"
+#: What a model directory holds beside weights and their configuration, such as the tokenizer, is copied.
+_NOT_COPIED = (".safetensors", ".bin", ".gguf", ".pt", ".pth", ".msgpack", ".h5")
+_REWRITTEN = {"config.json", "generation_config.json", "model.safetensors.index.json", "model.json"}
+_RECORDS = {"provenance.json", "history.json"}
+
+
+def save(engine: Any, job: Job, steps_done: int, state: Mapping[str, Any]) -> None:
+    """Save all ranks' weights and optimizer after `steps_done` steps; older checkpoints go. Every rank calls this.
+
+    Raises:
+        TrainingError: a weight is not finite, so that nobody could go on from here; the older checkpoint stays.
+    """
+    if not all(
+        torch.isfinite(_here(weight)).all() for weight in engine.module.parameters() if weight.requires_grad
+    ):
+        raise TrainingError(
+            f"a weight is not finite after step {steps_done}: training diverged; lower training.learning_rate"
+        )
+    folder = _folder(job)
+    tag = f"step-{steps_done}"
+    engine.save_checkpoint(
+        str(folder),
+        tag=tag,
+        client_state={"echo": dict(state)},
+        save_latest=False,  # DeepSpeed's pointer is written in place; the marks below are not
+        exclude_frozen_parameters=True,
+    )
+    if comm.get_rank() == 0:
+        write_json(folder / tag / _MARK, {"steps_done": steps_done, "job_digest": job.digest})
+        for other in folder.iterdir():
+            if other.name != tag and other.is_dir():
+                shutil.rmtree(other)
+    comm.barrier()
+
+
+def restore(engine: Any, job: Job) -> tuple[int, dict[str, Any]]:
+    """Load the newest whole checkpoint of this job; return the steps done and the state saved with it, or 0 and {}."""
+    done = latest(job)
+    if done == 0:
+        return 0, {}
+    is_whole = job.training.last_layers is None  # weights that do not learn are not saved
+    path, client = engine.load_checkpoint(str(_folder(job)), tag=f"step-{done}", load_module_strict=is_whole)
+    if path is None:
+        raise RuntimeError(f"DeepSpeed cannot load {_folder(job) / f'step-{done}'}; remove it to begin anew")
+    return done, client["echo"]
+
+
+def latest(job: Job) -> int:
+    """Return the steps done in the newest whole checkpoint of this job, 0 without one."""
+    marks = [json.loads(file.read_text(encoding="utf-8")) for file in _folder(job).glob(f"step-*/{_MARK}")]
+    return max((mark["steps_done"] for mark in marks if mark["job_digest"] == job.digest), default=0)
+
+
+def export(model: PreTrainedModel, job: Job) -> tuple[Path, str]:
+    """Write the model, in the type of the base model's weights, beside its future place; return path and digest.
+
+    Every rank calls this: under ZeRO 3 each holds a part of every weight. All but rank 0 return an empty digest.
+    """
+    target = job.out / ".model.unfinished"
+    dtype = AutoConfig.from_pretrained(job.model.path).dtype or torch.float32
+    is_first = comm.get_rank() == 0
+    state: dict[str, torch.Tensor] = {}
+    for name, tensor in _persistent(model):
+        with deepspeed.zero.GatheredParameters([tensor]):
+            if is_first:
+                state[name] = tensor.detach().to(
+                    "cpu", dtype if tensor.is_floating_point() else tensor.dtype, copy=True
+                )
+    digest = ""
+    if is_first:
+        broken = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
+        if broken:
+            raise TrainingError(
+                f"training diverged: {broken[0]} is not finite at its end; lower training.learning_rate"
+            )
+        shutil.rmtree(target, ignore_errors=True)
+        model.config.dtype = dtype
+        model.config.use_cache = True
+        model.save_pretrained(target, state_dict=state)
+        for file in sorted(job.model.path.iterdir()):
+            if file.is_file() and file.suffix not in _NOT_COPIED and file.name not in _REWRITTEN | _RECORDS:
+                shutil.copyfile(file, target / file.name)
+        digest = models.digest(target)
+    comm.barrier()
+    return target, digest
+
+
+def publish(unfinished: Path, job: Job, record: Mapping[str, Any], history: list[dict[str, Any]]) -> None:
+    """Write the records into the model directory, give it its name, and remove the unfinished work. Rank 0 calls this."""
+    (unfinished / "history.json").write_text(json.dumps(history) + "\n", encoding="utf-8")
+    (unfinished / "provenance.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    shutil.rmtree(job.result, ignore_errors=True)
+    unfinished.rename(job.result)
+    shutil.rmtree(job.work)
+
+
+def finished(job: Job) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
+    """Return the record and the history of this very job where it was done before and its weights are untouched."""
+    file = job.result / "provenance.json"
+    if not file.is_file():
+        return None
+    record = json.loads(file.read_text(encoding="utf-8"))
+    if record["job_digest"] != job.digest or models.digest(job.result) != record["model_digest"]:
+        return None
+    return record, json.loads((job.result / "history.json").read_text(encoding="utf-8"))
+
+
+def _here(weight: torch.Tensor) -> torch.Tensor:
+    """Return what this rank holds of a weight: under ZeRO 3, a part."""
+    part: torch.Tensor = getattr(weight, "ds_tensor", weight)
+    return part
+
+
+def _folder(job: Job) -> Path:
+    return job.work / "checkpoints"
+
+
+def _persistent(model: PreTrainedModel) -> list[tuple[str, torch.Tensor]]:
+    """Return each weight once, under one name, and the buffers that belong into a model directory."""
+    kept = set(model.state_dict())
+    return [
+        *model.named_parameters(),
+        *((name, tensor) for name, tensor in model.named_buffers() if name in kept),
+    ]

@@ -1,0 +1,134 @@
+"""What the training process tells: lines on standard error, and the same through Dagster Pipes where Dagster started it.
+
+Only rank 0 reports. Messages are few and small: the whole loss curve is in history.json.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from dagster_pipes import PipesContext, PipesEnvVarParamsLoader, open_dagster_pipes
+
+from echo_dagster.optimization.job import FINISHED_CHECK
+
+#: A line at most this often, and at most about this many in all: a day's training must not fill the event log.
+_EVERY_SECONDS = 5.0
+_MOST_LINES = 200
+_CURVE_ROWS = 12
+
+
+class Reporter:
+    """The voice of rank 0; the other ranks hold a silent one."""
+
+    def __init__(self, *, is_silent: bool, pipes: PipesContext | None = None) -> None:
+        self._is_silent = is_silent
+        self._pipes = pipes
+        self._last: tuple[float, int, int] | None = None  # when, at which step, after how many tokens
+        self._losses: list[float] = []
+
+    def line(self, text: str) -> None:
+        """Tell one thing."""
+        if self._is_silent:
+            return
+        print(text, file=sys.stderr, flush=True)
+        if self._pipes is not None:
+            self._pipes.log.info(text)
+
+    def begin(self, step: int, tokens: int) -> None:
+        """Start the clock of the progress lines, before the first step of this process."""
+        self._last = (time.monotonic(), step, tokens)
+
+    def progress(self, step: int, total: int, *, loss: float, learning_rate: float, tokens: int) -> None:
+        """Tell that `step` of `total` is done, if the last line is long enough ago. `tokens` counts from the start."""
+        assert self._last is not None
+        self._losses.append(loss)
+        then, last_step, last_tokens = self._last
+        now = time.monotonic()
+        is_time = now - then >= _EVERY_SECONDS and step - last_step >= total / _MOST_LINES
+        if self._is_silent or not (is_time or step == total):
+            return
+        seconds_per_step = (now - then) / (step - last_step)
+        mean = sum(self._losses) / len(self._losses)
+        self._last, self._losses = (now, step, tokens), []
+        self.line(
+            f"loss {mean:.3f} nats/token, learning rate {learning_rate:.2e}, {(tokens - last_tokens) / (now - then):,.0f} "
+            f"tokens/s, {duration(seconds_per_step * (total - step))} left, optimizer steps: {step} of {total}"
+        )
+
+    def finished(
+        self, record: Mapping[str, Any], history: Sequence[Mapping[str, Any]], *, is_reused: bool
+    ) -> None:
+        """Tell what came of it: the materialization and the check that Dagster requires."""
+        metrics = record["metrics"]
+        self.line(
+            f"trained {metrics['steps']} steps: loss {metrics['first_loss_nats_per_token']:.3f} to "
+            f"{metrics['final_loss_nats_per_token']:.3f} nats/token, model {record['model_digest']}"
+        )
+        if self._pipes is None:
+            return
+        self._pipes.report_asset_materialization(
+            metadata={
+                "samples": record["samples"]["count"],
+                **{name: value for name, value in metrics.items() if value is not None},
+                "is_reused": is_reused,
+                "loss_curve": {"raw_value": curve_table(history), "type": "md"},
+            },
+            data_version=record["model_digest"],
+        )
+        self._pipes.report_asset_check(
+            FINISHED_CHECK,
+            passed=True,
+            metadata={
+                "steps": metrics["steps"],
+                "final_loss_nats_per_token": metrics["final_loss_nats_per_token"],
+            },
+        )
+
+    def failed(self, reason: str) -> None:
+        """Tell why training did not get to its end."""
+        if self._is_silent:
+            return
+        print(f"training stopped: {reason}", file=sys.stderr, flush=True)
+        if self._pipes is not None:
+            self._pipes.log.error(f"training stopped: {reason}")
+            self._pipes.report_asset_check(FINISHED_CHECK, passed=False, metadata={"reason": reason})
+
+
+@contextmanager
+def reporter(rank: int) -> Iterator[Reporter]:
+    """Yield the reporter of a rank. Without Dagster it writes to standard error alone."""
+    if rank != 0 or not PipesEnvVarParamsLoader().is_dagster_pipes_process():
+        yield Reporter(is_silent=rank != 0)
+        return
+    with open_dagster_pipes() as pipes:
+        yield Reporter(is_silent=False, pipes=pipes)
+
+
+def curve_table(history: Sequence[Mapping[str, Any]]) -> str:
+    """Return the loss curve as a Markdown table: means over equal stretches of steps, at most a dozen rows."""
+    n_rows = min(_CURVE_ROWS, len(history))
+    bounds = [len(history) * row // n_rows for row in range(n_rows + 1)]
+    lines = ["| steps | loss (nats/token) | learning rate |", "|---|---|---|"]
+    for low, high in zip(bounds, bounds[1:], strict=False):
+        part = history[low:high]
+        mean = sum(row["loss_nats_per_token"] for row in part) / len(part)
+        lines.append(
+            f"| {part[0]['step']}-{part[-1]['step']} | {mean:.4f} | {part[-1]['learning_rate']:.2e} |"
+        )
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as people say it.
+
+    >>> duration(75), duration(7200)
+    ('1 min 15 s', '2 h 0 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 1:
+        return f"{rest} s"
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,85 @@
+"""A context cut to a token budget: a prefix keeps its tail, a suffix its head, both from line to line.
+
+What does not live here: C_N, which is cut by its syntax (`truncate.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tokenizers import Encoding, Tokenizer
+
+#: Characters a token is guessed to cover; a text with longer tokens is looked at again, farther.
+_CHARS_PER_TOKEN = 5
+
+
+class Fitted(NamedTuple):
+    """A text within its budget, and how many tokens it has."""
+
+    text: str
+    tokens: int
+
+
+def counts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[int]:
+    """Return the number of tokens of each text, special tokens not counted."""
+    return [len(encoding.ids) for encoding in _encode(tokenizer, texts)]
+
+
+def tails(tokenizer: Tokenizer, texts: Sequence[str], budget: int) -> list[Fitted]:
+    """Return the end of each text in at most `budget` tokens, beginning at the start of a line.
+
+    Where the last line alone is longer than the budget, the cut falls between two of its tokens.
+    """
+    return _fit(tokenizer, texts, budget, keep_tail=True)
+
+
+def heads(tokenizer: Tokenizer, texts: Sequence[str], budget: int) -> list[Fitted]:
+    """Return the beginning of each text in at most `budget` tokens, ending at the start of a line.
+
+    Where the first line alone is longer than the budget, the cut falls between two of its tokens.
+    """
+    return _fit(tokenizer, texts, budget, keep_tail=False)
+
+
+def _fit(tokenizer: Tokenizer, texts: Sequence[str], budget: int, *, keep_tail: bool) -> list[Fitted]:
+    if budget == 0:
+        return [Fitted("", 0)] * len(texts)
+    fitted = [Fitted(text, 0) for text in texts]
+    seen_chars = budget * _CHARS_PER_TOKEN
+    todo = list(range(len(fitted)))
+    # Encoding a cut text anew can give a token more than the whole had, so that a cut is checked like any
+    # other text.
+    while todo:
+        views = [fitted[i].text[-seen_chars:] if keep_tail else fitted[i].text[:seen_chars] for i in todo]
+        left = []
+        for i, view, encoding in zip(todo, views, _encode(tokenizer, views), strict=True):
+            tokens = len(encoding.ids)
+            if tokens > budget:
+                cut = _cut_tail(view, encoding, budget) if keep_tail else _cut_head(view, encoding, budget)
+                fitted[i] = Fitted(cut, 0)
+                left.append(i)
+            elif len(view) < len(fitted[i].text):
+                left.append(i)  # more of the text would fit
+            else:
+                fitted[i] = Fitted(view, tokens)
+        todo = left
+        seen_chars *= 2
+    return fitted
+
+
+def _cut_tail(text: str, encoding: Encoding, budget: int) -> str:
+    start = max(encoding.offsets[-budget][0], 1)  # shorter by one character at least: the loop above must end
+    line = text.find("\n", start - 1) + 1
+    return text[line:] if 0 < line < len(text) else text[start:]
+
+
+def _cut_head(text: str, encoding: Encoding, budget: int) -> str:
+    end = min(encoding.offsets[budget - 1][1], len(text) - 1)
+    line = text.rfind("\n", 0, end) + 1
+    return text[:line] if line else text[:end]
+
+
+def _encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Encoding]:
+    encodings: list[Encoding] = tokenizer.encode_batch(list(texts), add_special_tokens=False)
+    return encodings

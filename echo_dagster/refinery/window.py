@@ -1,0 +1,180 @@
+"""The training set of a day: scored days before it, without held-out users, deduplicated, denoised, frozen.
+
+What does not live here: who is held out (`holdout.py`), the likelihood bands (`denoise.py`), the training
+itself.
+
+Decisions are made on narrow columns; the text of a sample is read once it is known to stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from hashlib import sha256
+
+import polars as pl
+
+from echo_dagster.holdout import is_held_out, lots
+from echo_dagster.lake import Lake
+from echo_dagster.refinery import denoise
+from echo_dagster.refinery.schema import REJECTED_SCHEMA, SCORED_SCHEMA
+from echo_dagster.refinery.staging import LostRows
+from echo_dagster.settings import Settings
+
+#: `training_set`: scored samples and the day each comes from; the table's own `day` is the day trained for.
+TRAINING_SCHEMA = pl.Schema({**SCORED_SCHEMA, "sample_day": pl.Date()})
+
+_ASKED = ("sample_id", "user_id", "language", "outcome", "middle_tokens", "content_hash", "opened_at")
+_LIKELIHOODS = ("middle_nats_per_token", "ifd")
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """A frozen training set.
+
+    `frame` is TRAINING_SCHEMA by day and sample, `rejected` REJECTED_SCHEMA (stage `denoise`). `digest` is
+    the content's address. `days` are the days of the window, `by_day` how many samples each of them gave,
+    `considered` how many scored samples the window holds.
+    """
+
+    day: date
+    frame: pl.DataFrame
+    rejected: pl.DataFrame
+    digest: str
+    days: tuple[date, ...]
+    by_day: dict[date, int]
+    considered: int
+
+    @property
+    def kept(self) -> int:
+        """Return how many samples are trained on."""
+        return len(self.frame)
+
+    @property
+    def dropped(self) -> int:
+        """Return how many samples of the window are not trained on."""
+        return len(self.rejected)
+
+    def by_reason(self) -> list[dict[str, str | int | date]]:
+        """Return `{"day", "reason", "n"}` for every reason, the most frequent first."""
+        counted = self.rejected.group_by("reason").agg(n=pl.len())
+        named = counted.sort("n", "reason", descending=[True, False]).select(
+            pl.lit(self.day).alias("day"), "reason", "n"
+        )
+        return named.to_dicts()
+
+
+def training_window(
+    lake: Lake, day: date, settings: Settings, days: Sequence[date] | None = None
+) -> TrainingSet:
+    """Build the training set of `day` from the scored samples of `days`, by default the configured window.
+
+    A day of the window without samples is no error, and neither is a window without any: the frame is empty
+    then.
+
+    Raises:
+        ValueError: a day of the window is not before `day`, or a likelihood is not a number.
+        LostRows: a defect.
+    """
+    window = settings.window
+    days = (
+        tuple(days)
+        if days is not None
+        else tuple(day - timedelta(days=back) for back in range(window.days, 0, -1))
+    )
+    if any(one >= day for one in days):
+        raise ValueError(f"the training set of {day} must not hold {max(days)}: only days before it")
+    scored = _scored(lake, days)
+    asked = scored.select("sample_day", *_ASKED, *_LIKELIHOODS).collect()
+    decided = _decide(asked.sort("sample_day", "opened_at", "sample_id"), settings)
+    kept = decided.filter(pl.col("reason").is_null())
+    frame = (
+        scored.join(kept.lazy().select("sample_day", "sample_id"), on=["sample_day", "sample_id"], how="semi")
+        .select(TRAINING_SCHEMA.names())
+        .collect()
+        .sort("sample_day", "sample_id")
+    )
+    rejected = (
+        decided.filter(pl.col("reason").is_not_null())
+        .with_columns(stage=pl.lit("denoise"))
+        .select(REJECTED_SCHEMA.names())
+        .cast(REJECTED_SCHEMA)
+        .sort("sample_day", "sample_id")
+    )
+    if len(frame) + len(rejected) != len(asked):
+        raise LostRows(f"{len(asked)} scored samples became {len(frame)} kept and {len(rejected)} rejected")
+    by_day = dict.fromkeys(days, 0) | dict(frame.group_by("sample_day").len().iter_rows())
+    return TrainingSet(day, frame, rejected, content_digest(frame), days, by_day, len(asked))
+
+
+def write_training_set(lake: Lake, day: date, days: Sequence[date] | None, settings: Settings) -> TrainingSet:
+    """Build the training set of `day` and write it: training_set, and rejected_samples of stage `denoise`."""
+    built = training_window(lake, day, settings, days)
+    today = pl.lit(day).alias("day")
+    lake.replace("training_set", built.frame.select(today, pl.all()), [day])
+    lake.replace(
+        "rejected_samples", built.rejected.select(today, pl.all()), [day], where={"stage": "denoise"}
+    )
+    return built
+
+
+def leaks(lake: Lake, day: date, settings: Settings) -> dict[str, int]:
+    """Count what must not be in the training set of `day`: held-out users, and that day or a later one."""
+    window = settings.window
+    rows = lake.read("training_set", [day]).select("user_id", "sample_day", "closed_at").collect()
+    midnight = datetime.combine(day, time(), UTC)
+    return {
+        "held_out_user_samples": int(
+            is_held_out(rows["user_id"], window.held_out_user_share, window.seed).sum()
+        ),
+        "held_out_day_samples": len(
+            rows.filter((pl.col("sample_day") >= day) | (pl.col("closed_at") >= midnight))
+        ),
+    }
+
+
+def content_digest(frame: pl.DataFrame) -> str:
+    """Return the content's address: SHA-256 over sample_id, prefix, suffix and middle, sorted by id.
+
+    A text is told by its length and its bytes, so that no two contents are told alike; an unknown suffix is
+    not "".
+    """
+    told = sha256()
+    for row in frame.select("sample_id", "prefix", "suffix", "middle").sort(pl.all()).iter_rows():
+        for text in row:
+            data = b"" if text is None else text.encode()
+            told.update((2**64 - 1 if text is None else len(data)).to_bytes(8, "big") + data)
+    return told.hexdigest()
+
+
+def _scored(lake: Lake, days: Iterable[date]) -> pl.LazyFrame:
+    if not lake.exists("scored_samples"):  # the first days of a project: nothing was ever scored
+        return TRAINING_SCHEMA.to_frame().lazy()
+    return lake.read("scored_samples", list(days)).rename({"day": "sample_day"})
+
+
+def _decide(asked: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """Add `reason` (null: kept) and `value`, one rule after another, each on what is left."""
+    window = settings.window
+    held_out = is_held_out(asked["user_id"], window.held_out_user_share, window.seed)
+    left, dropped = asked.filter(~held_out), [_dropped(asked.filter(held_out), "held_out_user")]
+
+    nth = left.with_columns(value=pl.int_range(1, pl.len() + 1).over("content_hash").cast(pl.Float64))
+    dropped.append(_dropped(nth.filter(pl.col("value") > 1), "duplicate"))
+    left = nth.filter(pl.col("value") == 1).drop("value")
+
+    judged = left.hstack(denoise.decide(left, settings.perplexity).select("reason", "value"))
+    dropped.append(judged.filter(pl.col("reason").is_not_null()))
+    left = judged.filter(pl.col("reason").is_null())
+
+    drawn = left.with_columns(lots(left["sample_id"], window.seed)).sort("lot", "sample_id").drop("lot")
+    dropped.append(_dropped(drawn.slice(window.max_samples), "over_max_samples"))
+    return pl.concat([drawn.head(window.max_samples), *dropped], how="vertical")
+
+
+def _dropped(rows: pl.DataFrame, reason: str) -> pl.DataFrame:
+    value = pl.col("value") if "value" in rows.columns else pl.lit(None)
+    return rows.with_columns(reason=pl.lit(reason), value=value.cast(pl.Float64)).select(
+        *(name for name in rows.columns if name not in ("reason", "value")), "reason", "value"
+    )

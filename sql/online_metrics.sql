@@ -1,0 +1,113 @@
+-- Grain: one row per day x model x language x cohort in which a gap closed. Rates without a denominator are null.
+-- Characters are UTF-16 code units, as in gap_sessions.
+with
+gaps as (
+    select
+        day, gap_id, completion_id, region_id, user_id, model, language, cohort, opened_at, outcome,
+        accepted_chars, typed_chars, kept_rate,
+        retained_0s, retained_30s, retained_120s, retained_300s, retained_600s, retained_900s,
+        list_contains($accepted_outcomes, outcome) as is_accepted,
+        -- DuckDB counts code points; a character beyond U+FFFF is two units
+        length(proposal) + length(regexp_replace(proposal, '[^\x{10000}-\x{10FFFF}]', '', 'g')) as proposed_chars
+    from gap_sessions
+    where list_contains($days, day)
+),
+
+-- One row per completion and day: a proposal shown again, or accepted word by word, counts once.
+completions as (
+    select
+        day,
+        first(model order by opened_at, gap_id) as model,
+        first(language order by opened_at, gap_id) as language,
+        first(cohort order by opened_at, gap_id) as cohort,
+        first(user_id order by opened_at, gap_id) as user_id,
+        bool_or(is_accepted) as is_accepted,
+        bool_and(outcome = 'superseded') as is_superseded,
+        bool_or(outcome = 'typed_through') and not bool_or(is_accepted) as is_typed_through,
+        max(proposed_chars) as proposed_chars,
+        coalesce(max(accepted_chars) filter (where is_accepted), 0) as accepted_chars,
+        max(kept_rate) filter (where is_accepted) as kept_rate,
+        max(retained_0s) filter (where is_accepted) as retained_0s,
+        max(retained_30s) filter (where is_accepted) as retained_30s,
+        max(retained_120s) filter (where is_accepted) as retained_120s,
+        max(retained_300s) filter (where is_accepted) as retained_300s,
+        max(retained_600s) filter (where is_accepted) as retained_600s,
+        max(retained_900s) filter (where is_accepted) as retained_900s
+    from gaps
+    group by day, completion_id
+),
+
+completion_metrics as (
+    select
+        day,
+        model,
+        language,
+        cohort,
+        count(distinct user_id) as n_users,
+        count(*) as n_shown,
+        count(*) filter (where is_superseded) as n_superseded,
+        count(*) filter (where is_accepted) as n_accepted,
+        sum(accepted_chars) as accepted_chars,
+        sum(proposed_chars) as proposed_chars,
+        avg(kept_rate) filter (where is_accepted) as kept_rate,
+        count(*) filter (where is_typed_through) as n_typed_through,
+        -- of the characters accepted in completions that were still watched at that moment
+        sum(retained_0s) / nullif(sum(accepted_chars) filter (where retained_0s is not null), 0) as retained_0s_share,
+        sum(retained_30s) / nullif(sum(accepted_chars) filter (where retained_30s is not null), 0) as retained_30s_share,
+        sum(retained_120s) / nullif(sum(accepted_chars) filter (where retained_120s is not null), 0) as retained_120s_share,
+        sum(retained_300s) / nullif(sum(accepted_chars) filter (where retained_300s is not null), 0) as retained_300s_share,
+        sum(retained_600s) / nullif(sum(accepted_chars) filter (where retained_600s is not null), 0) as retained_600s_share,
+        sum(retained_900s) / nullif(sum(accepted_chars) filter (where retained_900s is not null), 0) as retained_900s_share
+    from completions
+    group by day, model, language, cohort
+),
+
+-- Nested gaps see the same key strokes: what was typed in a region is what its gap that saw most of it saw.
+regions as (
+    select
+        day,
+        first(model order by opened_at, gap_id) as model,
+        first(language order by opened_at, gap_id) as language,
+        first(cohort order by opened_at, gap_id) as cohort,
+        max(typed_chars) as typed_chars
+    from gaps
+    group by day, coalesce(region_id, gap_id)
+),
+
+typing as (
+    select day, model, language, cohort, sum(typed_chars) as typed_chars
+    from regions
+    group by day, model, language, cohort
+),
+
+measured as (
+    select
+        completion_metrics.day,
+        completion_metrics.model,
+        completion_metrics.language,
+        completion_metrics.cohort,
+        n_users,
+        n_shown,
+        n_superseded,
+        n_accepted,
+        n_accepted / n_shown as acceptance_rate,
+        accepted_chars / nullif(proposed_chars, 0) as weighted_acceptance_rate,
+        accepted_chars / nullif(coalesce(typed_chars, 0) + accepted_chars, 0) as generation_rate,
+        kept_rate,
+        n_typed_through / n_shown as typed_through_share,
+        retained_0s_share,
+        retained_30s_share,
+        retained_120s_share,
+        retained_300s_share,
+        retained_600s_share,
+        retained_900s_share
+    from completion_metrics
+    left join typing
+        on completion_metrics.day = typing.day
+        and completion_metrics.model is not distinct from typing.model
+        and completion_metrics.language is not distinct from typing.language
+        and completion_metrics.cohort is not distinct from typing.cohort
+)
+
+select * from measured
+order by day, model nulls first, language nulls first, cohort nulls first

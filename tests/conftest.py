@@ -1,0 +1,38 @@
+"""Fixtures that several packages of tests share."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # so that tests of every folder can `from tiny import ...`
+
+from tiny import tiny_model
+
+from echo_dagster.settings import ModelSettings
+
+#: Recordings and logs from public repositories, beside the checkout; absent from most machines.
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def tiny_settings(tmp_path_factory: pytest.TempPathFactory) -> ModelSettings:
+    """The tiny model of `tiny.py`, built once a session."""
+    return tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def tiny_model_dir(tiny_settings: ModelSettings) -> Path:
+    """The directory of the tiny model; never write into it."""
+    assert tiny_settings.source.path is not None
+    return Path(tiny_settings.source.path)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real recordings, where there is one."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the shared recordings are not on this machine")
+    return SHARED_DATA

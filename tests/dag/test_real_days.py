@@ -1,0 +1,36 @@
+"""Real logs, as configured sources, through Dagster from landing files to scored samples."""
+
+from datetime import date
+
+import polars as pl
+from house import build_house
+
+DATA = ("base_model", "raw_events", "gap_sessions", "online_metrics", "filtered_samples", "balanced_samples", "scored_samples")
+
+
+def test_the_recorded_session_and_the_cups_days_go_through(tmp_path, tiny_settings, shared_data):
+    house = build_house(
+        tmp_path,
+        tiny_settings,
+        sources=[
+            {
+                "name": "vscode",
+                "importer": "vscode_recording",
+                "path": f"{shared_data}/recordings/vscode-ts-*.recording.w.json",
+                "consent": True,
+                "user": "alex",
+            },
+            {"name": "cups", "importer": "native", "path": f"{shared_data}/cups/*.ndjson.gz", "consent": True},
+        ],
+    )
+    recorded = date(2025, 3, 27)
+    house.run(*DATA, first=recorded)
+    house.run(*DATA, first=date(2022, 8, 1), last=date(2022, 8, 31))
+    gaps = house.lake.read("gap_sessions").collect()
+    by_source = dict(gaps.group_by("source").len().iter_rows())
+    assert by_source == {"vscode": 1144, "cups": 657}
+    assert gaps.filter(pl.col("source") == "vscode")["tracking"].unique().to_list() == ["edits"]
+    assert gaps.filter(pl.col("source") == "cups")["tracking"].unique().to_list() == ["snapshots"]
+    scored = house.lake.read("scored_samples").collect()
+    assert scored.group_by("source").len().height == 2
+    assert scored["middle_nats_per_token"].is_finite().all()

@@ -1,0 +1,91 @@
+"""From scored samples to the model that serves, with a real DeepSpeed run of the tiny model."""
+
+import json
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+from house import build_house
+from logs import write_day
+
+FIRST = date(2022, 9, 5)
+DATA = ("base_model", "raw_events", "gap_sessions", "online_metrics", "filtered_samples", "balanced_samples", "scored_samples")
+MODEL = ("training_set", "checkpoint", "evaluated_model", "champion", "report")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, tiny_settings):
+    house = build_house(tmp_path_factory.mktemp("trained"), tiny_settings)
+    days = [FIRST + timedelta(days=ahead) for ahead in range(3)]
+    for day in days:
+        write_day(house.landing, day)
+    house.run(*DATA, first=days[0], last=days[-1])
+    house.run(*MODEL, first=days[0])
+    house.run(*MODEL, first=days[2])
+    return house, days
+
+
+def row(house, table: str, day: date) -> dict:
+    (found,) = house.lake.read(table, [day]).collect().to_dicts()
+    return found
+
+
+def test_a_day_with_nothing_to_train_on_is_a_clear_skip(trained):
+    house, days = trained
+    record = row(house, "checkpoint", days[0])
+    assert record["status"] == "skipped" and "0 samples" in record["reason"] and record["path"] is None
+    decision = row(house, "champion", days[0])
+    assert decision["decision"] == "kept" and decision["model_digest"]
+    assert not (house.settings.data_dir / "checkpoints" / days[0].isoformat()).exists()
+    assert "Nothing was trained" in (house.settings.data_dir / "reports" / f"{days[0]}.html").read_text(encoding="utf-8")
+
+
+def test_a_checkpoint_is_a_model_directory_with_its_provenance(trained):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    house, days = trained
+    record = row(house, "checkpoint", days[2])
+    assert record["status"] == "trained" and record["n_samples"] >= 8
+    path = Path(record["path"])
+    assert AutoModelForCausalLM.from_pretrained(path).config.vocab_size == len(AutoTokenizer.from_pretrained(path))
+    told = json.loads(record["provenance"])
+    assert record["training_set_digest"] in json.dumps(told)
+    assert house.settings.digest in json.dumps(told)
+
+
+def test_nobody_held_out_and_no_day_held_out_was_trained_on(trained):
+    house, days = trained
+    from echo_dagster.holdout import is_held_out
+
+    samples = house.lake.read("training_set", [days[2]]).collect()
+    window = house.settings.window
+    held_out = is_held_out(samples["user_id"], window.held_out_user_share, window.seed)
+    assert samples.height and not held_out.any()
+    assert samples["sample_day"].max() < days[2]
+
+
+def test_the_comparison_names_who_is_better_with_an_interval_and_a_decision_follows(trained):
+    house, days = trained
+    compared = house.lake.read("evaluated_model", [days[2]]).collect()
+    pairs = set(compared.select("role", "versus", "metric").rows())
+    for metric in ("exact_match", "edit_similarity", "middle_nats_per_token"):
+        assert ("base", None, metric) in pairs and ("candidate", None, metric) in pairs
+        assert ("candidate", "base", metric) in pairs
+    assert (compared["low"] <= compared["value"]).all() and (compared["value"] <= compared["high"]).all()
+    decision = row(house, "champion", days[2])
+    assert decision["decision"] in {"promoted", "kept"} and decision["reason"]
+    assert decision["candidate_digest"] == row(house, "checkpoint", days[2])["model_digest"]
+
+
+def test_the_training_learnt_something(trained):
+    house, days = trained
+    history = json.loads((Path(row(house, "checkpoint", days[2])["path"]) / "history.json").read_text())
+    steps = history["steps"] if isinstance(history, dict) else history
+    assert steps[-1]["loss_nats_per_token"] < steps[0]["loss_nats_per_token"]
+
+
+def test_running_the_training_again_gives_the_same_weights(trained):
+    house, days = trained
+    before = row(house, "checkpoint", days[2])
+    house.run("checkpoint", first=days[2])
+    assert row(house, "checkpoint", days[2])["model_digest"] == before["model_digest"]

@@ -1,0 +1,161 @@
+"""A configuration is loaded whole and checked whole: every mistake at once, each with what was expected."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from echo_dagster import settings
+from echo_dagster.acquisition import importers
+from echo_dagster.settings import SettingsError, Source
+
+MODEL = {
+    "name": "tiny",
+    "source": {"path": "somewhere"},
+    "fim": {"layout": "spm", "prefix": "<p>", "suffix": "<s>", "middle": "<m>", "end": "<e>"},
+}
+SOURCE = {"name": "a", "importer": "native", "path": "in/{day}*", "consent": True}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of configurations that lacks nothing."""
+    for name, content in (("models/tiny.yaml", MODEL), ("deepspeed/zero2.json", {}), ("pipeline.yaml", {})):
+        write(tmp_path / name, content)
+    write(tmp_path / "pipeline.yaml", {"start_day": date(2026, 1, 1), "model": "tiny"})
+    return tmp_path
+
+
+def write(path: Path, content: dict[str, Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+def load(folder: Path, **changes: Any) -> settings.Settings:
+    return settings.load(write(folder / "mine.yaml", {"extends": "pipeline.yaml", **changes}))
+
+
+def mistakes(folder: Path, **changes: Any) -> list[str]:
+    with pytest.raises(SettingsError) as error:
+        load(folder, **changes)
+    first, *rest = str(error.value).splitlines()
+    assert first.endswith("mine.yaml cannot be used:")
+    return [line.removeprefix("  - ") for line in rest]
+
+
+def test_what_is_not_said_has_its_default(folder):
+    loaded = load(folder)
+    assert loaded.start_day == date(2026, 1, 1)
+    assert loaded.base_model.name == "tiny"
+    assert loaded.window == settings.Window()
+    assert loaded.data_dir.is_absolute()
+    assert loaded.lake_dir == loaded.data_dir / "lake"
+
+
+def test_a_file_extends_another_section_by_section(folder):
+    write(
+        folder / "middle.yaml",
+        {"extends": "pipeline.yaml", "window": {"days": 3, "seed": 1}, "sources": [SOURCE]},
+    )
+    loaded = load(folder, extends="middle.yaml", window={"days": 5}, sources=[])
+    assert (loaded.window.days, loaded.window.seed, loaded.window.max_samples) == (5, 1, 200_000)
+    assert loaded.sources == ()
+    assert load(folder, extends="middle.yaml").sources == (Source.model_validate(SOURCE),)
+
+
+def test_every_mistake_is_told_at_once(folder):
+    told = mistakes(
+        folder,
+        start_day="soon",
+        unheard_of=1,
+        window={"days": 0, "length": 3},
+        training={"learning_rate": "fast"},
+        sources=[{**SOURCE, "importer": "tabby"}, {"name": "b", "importer": "native", "consent": True}],
+        extraction={"policy": "patient"},
+    )
+    assert len(told) == 8
+    beginnings = (
+        "start_day: ",
+        "unheard_of: there is no such setting",
+        "window.days: ",
+        "window.length: there is no such setting",
+        "training.learning_rate: ",
+        f"sources.0.importer: 'tabby' is unknown; expected one of {', '.join(importers.NAMES)}",
+        "sources.1.path: missing",
+        "extraction.policy: 'patient' is unknown; expected one of ",
+    )
+    for beginning in beginnings:
+        assert [line for line in told if line.startswith(beginning)], beginning
+
+
+def test_mistakes_between_settings(folder):
+    told = mistakes(
+        folder,
+        perplexity={"low_quantile": 0.9, "high_quantile": 0.1},
+        sources=[SOURCE, SOURCE],
+        training={"deepspeed": "zero9.json"},
+    )
+    assert sorted(line.split(":")[0] for line in told) == [
+        "perplexity.low_quantile",
+        "sources",
+        "training.deepspeed",
+    ]
+
+
+def test_a_model_without_a_file_is_one_mistake(folder):
+    assert mistakes(folder, model="gpt-9") == [
+        "model: 'gpt-9' is no file of configs/models/; add gpt-9.yaml there"
+    ]
+
+
+@pytest.mark.parametrize("source", [{}, {"path": "a", "hub": "b"}])
+def test_a_model_comes_from_exactly_one_place(folder, source):
+    write(folder / "models" / "odd.yaml", {**MODEL, "source": source})
+    (told,) = mistakes(folder, model="odd")
+    assert "exactly one of package, hub and path" in told
+
+
+def test_files_that_are_no_configuration(folder, monkeypatch):
+    with pytest.raises(SettingsError, match="is no file"):
+        settings.load(folder / "none.yaml")
+    with pytest.raises(SettingsError, match="is no file"):
+        load(folder, extends="none.yaml")
+    (folder / "list.yaml").write_text("- 1\n")
+    with pytest.raises(SettingsError, match="holds a list"):
+        settings.load(folder / "list.yaml")
+    (folder / "torn.yaml").write_text("a: [\n")
+    with pytest.raises(SettingsError, match="is not YAML"):
+        settings.load(folder / "torn.yaml")
+
+
+def test_the_environment_names_the_file(folder, monkeypatch):
+    monkeypatch.setenv("ECHO_CONFIG", str(folder / "pipeline.yaml"))
+    assert settings.load().base_model.name == "tiny"
+
+
+class TestDigest:
+    def test_it_is_stable_and_knows_nothing_of_places(self, folder):
+        assert load(folder).digest == load(folder, data_dir="elsewhere", memory_limit="1GB").digest
+        assert load(folder).digest == load(folder, sources=[SOURCE], schedule_hour_utc=5).digest
+
+    @pytest.mark.parametrize(
+        "change", [{"window": {"days": 3}}, {"start_day": date(2026, 1, 2)}, {"training": {"seed": 18}}]
+    )
+    def test_it_changes_with_what_can_change_a_result(self, folder, change):
+        assert load(folder).digest != load(folder, **change).digest
+
+
+def test_settings_are_frozen(folder):
+    with pytest.raises(ValueError, match="frozen"):
+        load(folder).window.days = 3
+
+
+@pytest.mark.parametrize("name", ["pipeline.yaml", "demo.yaml"])
+def test_the_shipped_configurations_load(name):
+    loaded = settings.load(settings.resource("configs", name))
+    assert {source.importer for source in loaded.sources} <= set(importers.NAMES)
