@@ -14,6 +14,7 @@ import dagster as dg
 import polars as pl
 
 from echo_dagster import settings as configuration
+from echo_dagster.evaluation import plots
 
 #: UTC days from the configured first one to yesterday. No `end_offset`: a nightly run must not take the unfinished day.
 DAYS = dg.DailyPartitionsDefinition(start_date=configuration.load().start_day.isoformat())
@@ -102,6 +103,11 @@ def table(records: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue | str:
 def frame_table(frame: pl.DataFrame, limit: int = 50) -> dg.TableMetadataValue | str:
     """Return the head of a frame as a table in asset metadata."""
     return table(frame.head(limit).to_dicts())
+
+
+def plot(name: str, draw: Callable[[Any], Any], data: Any) -> dict[str, dg.MarkdownMetadataValue]:
+    """Return a plot of `data` as asset metadata under `name`; of nothing, no plot."""
+    return {name: dg.MetadataValue.md(plots.png_markdown(draw(data)))} if len(data) else {}
 
 
 def conservation_spec(asset: str, sentence: str) -> dg.AssetCheckSpec:

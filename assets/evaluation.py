@@ -10,6 +10,7 @@ from assets.conventions import (
     data_asset,
     days,
     frame_table,
+    plot,
     progress,
     rows,
     window,
@@ -57,7 +58,7 @@ def evaluated_model(
             "status": "compared",
             "calibrated_user": dg.MetadataValue.json(done.user),
             "comparison": frame_table(done.evaluated),
-            "comparison_plot": dg.MetadataValue.md(plots.png_markdown(plots.comparison(done.evaluated))),
+            **plot("comparison_plot", plots.comparison, done.evaluated),
         }
     )
 

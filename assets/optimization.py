@@ -4,7 +4,7 @@ import json
 
 import dagster as dg
 
-from assets.conventions import DAYS, OWNERS, TRAINING_POOL, days
+from assets.conventions import DAYS, OWNERS, TRAINING_POOL, days, plot
 from echo_dagster import models
 from echo_dagster.evaluation import champion, plots
 from echo_dagster.lake import Lake
@@ -80,7 +80,7 @@ def checkpoint(
             "path": dg.MetadataValue.path(str(trained.path)),
             "digest": trained.digest,
             "provenance": dg.MetadataValue.json(json.loads(trained.provenance)),
-            "loss_plot": dg.MetadataValue.md(plots.png_markdown(plots.training_curve(trained.history))),
+            **plot("loss_plot", plots.training_curve, trained.history),
         },
         check_results=reported.check_results,
     )

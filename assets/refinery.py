@@ -12,6 +12,7 @@ from assets.conventions import (
     days,
     days_before,
     frame_table,
+    plot,
     progress,
     rows,
     table,
@@ -21,7 +22,7 @@ from assets.optimization import reference_model
 from echo_dagster import models
 from echo_dagster.evaluation import plots
 from echo_dagster.lake import Lake
-from echo_dagster.refinery import balance, perplexity, samples
+from echo_dagster.refinery import balance, samples, scoring
 from echo_dagster.refinery import window as training_window
 from echo_dagster.refinery.schema import BALANCED_SCHEMA, SAMPLE_SCHEMA, SCORED_SCHEMA
 from echo_dagster.settings import Settings, load
@@ -63,7 +64,7 @@ def balanced_samples(
             **rows(done.kept, context),
             "rejected": table(done.by_reason()),
             "mix": frame_table(done.mix),
-            "mix_plot": dg.MetadataValue.md(plots.png_markdown(plots.mix(done.mix))),
+            **plot("mix_plot", plots.mix, done.mix),
         },
         check_results=[conservation(done.balances())],
     )
@@ -81,14 +82,14 @@ def scored_samples(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:
     """Likelihoods of C_N and C_1 under the reference model, and how much the context helps (IFD)."""
-    done = perplexity.score_days(
+    done = scoring.score_days(
         lake, days(context), reference_model(settings), settings, progress=progress(context, "scoring")
     )
     return dg.MaterializeResult(
         metadata={
             **rows(done.kept, context),
             "strata": frame_table(done.summary),
-            "perplexity_plot": dg.MetadataValue.md(plots.png_markdown(plots.perplexity(done.scored))),
+            **plot("perplexity_plot", plots.perplexity, done.figures),
         },
         check_results=[conservation(done.balances())],
     )

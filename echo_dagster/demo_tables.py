@@ -174,7 +174,7 @@ def _rows(lake: Lake, table: str, days: list[date], *columns: str) -> pl.DataFra
     try:
         rows = lake.read(table, days)
     except TableMissing:
-        return pl.DataFrame(schema=dict.fromkeys(columns or _COMPARED, pl.String()))
+        return pl.DataFrame(schema=dict.fromkeys(columns or _COMPARED, pl.Null()))
     return (rows.select(columns) if columns else rows).collect()
 
 

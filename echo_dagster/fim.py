@@ -1,11 +1,12 @@
-"""Fill-in-the-middle: how a gap (prefix, suffix, middle) becomes token ids, for training, scoring and generation alike.
+"""Fill-in-the-middle: how a gap becomes token ids, for training, scoring and generation alike.
 
 What does not live here: weights and where they come from (`models.py`), decoding (`generation.py`).
 
-The prompt never ends inside a token. A language model has only seen text cut where its tokenizer cuts, so a prompt
-that ends in a newline, in blanks or in half a word asks for a continuation that it never saw. What stands behind the
-last stable boundary of the prefix is *carried*: it moves from the prompt into the target, and generation is held to
-begin with it (`generation.py`). The figures are in docs/decisions/0002-fim-layout.md.
+The prompt never ends inside a token. A language model has only seen text cut where its tokenizer cuts, so a
+prompt that ends in a newline, in blanks or in half a word asks for a continuation that it never saw. What
+stands behind the last stable boundary of the prefix is *carried*: it moves from the prompt into the target,
+and generation is held to begin with it (`generation.py`). The figures are in
+docs/decisions/0002-fim-layout.md.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from tokenizers import Tokenizer
 
 from echo_dagster.settings import FimTokens
 
-#: Each layout as the order of its parts; a middle is written behind the last. `spm` is that of Bavarian et al.
-#: (arXiv 2207.14255), which StarCoder and Code Llama share: no marker stands between the prefix and the middle.
+#: Each layout as the order of its parts; a middle is written behind the last. In `spm`, as Bavarian et al.
+#: (arXiv 2207.14255), StarCoder and Code Llama have it, no marker stands between the prefix and the middle.
 _PARTS: dict[str, tuple[str, ...]] = {
     "psm": ("prefix_id", "prefix", "suffix_id", "suffix", "middle_id"),
     "spm": ("prefix_id", "suffix_id", "suffix", "middle_id", "prefix"),
@@ -70,16 +71,19 @@ def fim_format(tokens: FimTokens, tokenizer: Tokenizer) -> FimFormat:
         FimError: a marker is not one token of this tokenizer, or two markers are the same token.
     """
     names = ["prefix", "suffix", "middle", "end"] + ["start"] * (tokens.start is not None)
-    ids = {name: tokenizer.token_to_id(getattr(tokens, name)) for name in names}
-    missing = [f"fim.{name} {getattr(tokens, name)!r}" for name, token_id in ids.items() if token_id is None]
+    found = {name: tokenizer.token_to_id(getattr(tokens, name)) for name in names}
+    ids = {name: token_id for name, token_id in found.items() if token_id is not None}
+    missing = [f"fim.{name} {getattr(tokens, name)!r}" for name in names if name not in ids]
     if missing:
         raise FimError(
-            f"not one token of the model's tokenizer: {', '.join(missing)}; name the markers that the model was "
-            "trained with, or let fim.repurpose give them the ids of tokens that it never uses"
+            f"not one token of the model's tokenizer: {', '.join(missing)}; name the markers that the model "
+            "was trained with, or let fim.repurpose give them the ids of tokens that it never uses"
         )
     if len({ids[name] for name in names[:4]}) < 4:
         raise FimError("fim.prefix, suffix, middle and end must be four different tokens")
-    return FimFormat(tokens.layout, **{f"{name}_id": token_id for name, token_id in ids.items()})
+    return FimFormat(
+        tokens.layout, ids["prefix"], ids["suffix"], ids["middle"], ids["end"], start_id=ids.get("start")
+    )
 
 
 def split_boundary(prefix: str) -> tuple[str, str]:
@@ -100,8 +104,8 @@ def encode_prompt(
 ) -> tuple[list[int], str]:
     """Return the ids of the prompt for a gap, and the carried text with which its target begins.
 
-    An unknown suffix (null) makes a plain left-to-right prompt. A context longer than `max_tokens` loses the head of
-    its prefix and the tail of its suffix, which stand farthest from the gap.
+    An unknown suffix (null) makes a plain left-to-right prompt. A context longer than `max_tokens` loses the
+    head of its prefix and the tail of its suffix, which stand farthest from the gap.
     """
     stable, carried = split_boundary(prefix)
     prefix_ids = _ids(tokenizer, stable)
@@ -139,7 +143,9 @@ def encode(
     target_ids = [*_ids(tokenizer, carried + middle), fmt.end_id]
     room = None if max_tokens is None else max_tokens - len(target_ids)
     if room is not None and room < _MOST_MARKERS:
-        raise FimError(f"a middle of {len(target_ids)} tokens does not fit in {max_tokens}; truncate it first")
+        raise FimError(
+            f"a middle of {len(target_ids)} tokens does not fit in {max_tokens}; truncate it first"
+        )
     prompt_ids, _ = encode_prompt(fmt, tokenizer, prefix, suffix, max_tokens=room)
     return Encoded(prompt_ids, target_ids)
 

@@ -1,10 +1,11 @@
 """Greedy completion of gaps, in batches.
 
-What does not live here: the prompt's form (`fim.py`), the model (`models.py`), judging a completion (`evaluation/`).
+What does not live here: the prompt's form (`fim.py`), the model (`models.py`), judging a completion
+(`evaluation/`).
 
-A gap's carried text (see `fim.py`) is the beginning of every right answer. Until it is written, only tokens that keep
-to it are allowed; then decoding is free. So the model chooses the tokens that cross the cursor as its training text
-had them ("token healing"), and the carried text is taken off the result.
+A gap's carried text (see `fim.py`) is the beginning of every right answer. Until it is written, only tokens
+that keep to it are allowed; then decoding is free. So the model chooses the tokens that cross the cursor as
+its training text had them ("token healing"), and the carried text is taken off the result.
 """
 
 from __future__ import annotations
@@ -76,9 +77,10 @@ def complete(
 ) -> list[str]:
     """Write the middle of each (prefix, suffix), greedily, and return them in the order given.
 
-    A completion ends at the end token or any other token that is no text, when `stop` is true of its text so far
-    (which is kept), or after `max_new_tokens` behind the carried text. Batches hold prompts of like length. The same
-    call gives the same result; another `batch_size` can change single tokens, where bf16 sums tie between two.
+    A completion ends at the end token or any other token that is no text, when `stop` is true of its text so
+    far (which is kept), or after `max_new_tokens` behind the carried text. Batches hold prompts of like
+    length. The same call gives the same result; another `batch_size` can change single tokens, where bf16
+    sums tie between two.
 
     Raises:
         FimError: the tokenizer is not a byte-level one.
@@ -97,7 +99,7 @@ def complete(
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
         with torch.inference_mode():
-            _decode(model, vocabulary, [prompts[row.index] for row in batch], batch, max_new_tokens, stop)
+            _decode(model, vocabulary, [(prompts[row.index], row) for row in batch], max_new_tokens, stop)
         if progress is not None:
             progress(start + len(batch), len(order))
     return [row.text() for row in rows]
@@ -106,17 +108,17 @@ def complete(
 def _decode(
     model: PreTrainedModel,
     vocabulary: _Vocabulary,
-    prompts: list[list[int]],
-    rows: list[_Row],
+    batch: list[tuple[list[int], _Row]],
     max_new_tokens: int,
     stop: Callable[[str], bool] | None,
 ) -> None:
     """Write one batch of rows. Prompts are padded on the left, so that all rows write at the same place."""
     import torch
 
-    longest = max(len(prompt) for prompt in prompts)
-    padded = [[0] * (longest - len(prompt)) + prompt for prompt in prompts]
-    present = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    rows = [row for _, row in batch]
+    longest = max(len(prompt) for prompt, _ in batch)
+    padded = [[0] * (longest - len(prompt)) + prompt for prompt, _ in batch]
+    present = [[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt, _ in batch]
     ids = torch.tensor(padded, device=model.device)
     mask = torch.tensor(present, device=model.device)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
@@ -150,7 +152,7 @@ def _decode(
 
 
 def _choose(vocabulary: _Vocabulary, logits: torch.Tensor, rows: list[_Row]) -> list[int]:
-    """Return the likeliest token of each row, of those that keep to its carried text. `logits`: rows x vocabulary."""
+    """Return each row's likeliest token that keeps to its carried text. `logits`: rows x vocabulary."""
     chosen: list[int] = logits.argmax(dim=-1).tolist()
     for place, row in enumerate(rows):
         if row.owed:
@@ -171,9 +173,14 @@ def _write(row: _Row, token: bytes | None, max_new_tokens: int, stop: Callable[[
 def _vocabulary(tokenizer: Tokenizer, end_id: int) -> _Vocabulary:
     """Return the bytes of every token.
 
-    A byte-level vocabulary spells each byte as one printable character; the rule is that of GPT-2's encoder.py.
+    A byte-level vocabulary spells each byte as one printable character; the rule is that of GPT-2's
+    encoder.py.
     """
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    printable = [
+        *range(ord("!"), ord("~") + 1),
+        *range(ord("¡"), ord("¬") + 1),
+        *range(ord("®"), ord("ÿ") + 1),
+    ]
     others = [byte for byte in range(256) if byte not in printable]
     byte_of = {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
     by_id: list[bytes | None] = [None] * (max(tokenizer.get_vocab().values()) + 1)
@@ -182,7 +189,9 @@ def _vocabulary(tokenizer: Tokenizer, end_id: int) -> _Vocabulary:
         if token_id in special:
             continue
         if any(character not in byte_of for character in text):
-            raise FimError("the model's tokenizer is not byte-level (as GPT-2's is); generation knows no other kind yet")
+            raise FimError(
+                "the model's tokenizer is not byte-level, as GPT-2's is; generation knows no other"
+            )
         by_id[token_id] = bytes(byte_of[character] for character in text)
     by_bytes = {token: token_id for token_id, token in enumerate(by_id) if token}
     return _Vocabulary(by_id, by_bytes, sorted(by_bytes))

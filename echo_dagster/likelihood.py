@@ -11,12 +11,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from echo_dagster.fim import Encoded
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
+
+
+@dataclass
+class _Row:
+    """A prompt and every target that is scored behind it, as one sequence of a forward pass."""
+
+    prompt: list[int]
+    targets: list[list[int]] = field(default_factory=list)  # without the end token
+    places: list[int] = field(default_factory=list)  # where each target's value goes
+
+    def ids(self) -> list[int]:
+        """Return what the model reads: a target's last token predicts nothing and is left out."""
+        return self.prompt + [token for target in self.targets for token in target[:-1]]
+
+    def spans(self) -> Iterator[tuple[int, int]]:
+        """Yield where in `ids` each target stands."""
+        start = len(self.prompt)
+        for target in self.targets:
+            yield start, start + len(target) - 1
+            start += len(target) - 1
 
 
 def nats_per_token(
@@ -26,40 +48,49 @@ def nats_per_token(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[float]:
-    """Return the mean negative log-likelihood of each target given its prompt, in nats per token, in the order given.
+    """Return the mean -ln p of each target's tokens given its prompt, in nats, in the order given.
 
-    Forward passes hold sequences of like length, at most `batch_tokens` of them with padding.
+    Targets of the same prompt share one reading of it. Forward passes hold sequences of like length, at most
+    `batch_tokens` with padding, and need up to batch_tokens x vocabulary x 2 bytes for what they predict.
 
     Raises:
         ValueError: a target has no token but its end, or a likelihood is not a number.
     """
     import torch
 
-    if any(len(sample.target_ids) < 2 for sample in batch):
-        raise ValueError("a target of no token has no likelihood; score only gaps that hold text")
-    order = sorted(
-        range(len(batch)), key=lambda index: len(batch[index].prompt_ids) + len(batch[index].target_ids)
-    )
+    rows = sorted(_share_prompts(batch), key=lambda row: len(row.ids()))
     nats = [math.nan] * len(batch)
     done = 0
-    for chosen in _batches(
-        [len(batch[i].prompt_ids) + len(batch[i].target_ids) - 1 for i in order], batch_tokens
-    ):
-        rows = [order[place] for place in chosen]
+    for chosen in _batches([len(row.ids()) for row in rows], batch_tokens):
+        together = rows[chosen.start : chosen.stop]
         with torch.inference_mode():
-            values = _forward(model, [batch[index] for index in rows])
-        for index, value in zip(rows, values, strict=True):
+            values = _forward(model, together)
+        for place, value in zip((place for row in together for place in row.places), values, strict=True):
             if not math.isfinite(value):
                 raise ValueError("the model gives a likelihood that is not a number; its weights are damaged")
-            nats[index] = value
-        done += len(rows)
+            nats[place] = value
+        done += len(values)
         if progress is not None:
             progress(done, len(batch))
     return nats
 
 
+def _share_prompts(batch: Sequence[Encoded]) -> list[_Row]:
+    """Gather the targets of each prompt: what was proposed and what was written answer the same one."""
+    by_prompt: dict[tuple[int, ...], _Row] = {}
+    for place, sample in enumerate(batch):
+        if len(sample.target_ids) < 2:
+            raise ValueError("a target of no token has no likelihood; score only gaps that hold text")
+        # Behind a short prompt there is nothing to share: a row per target then pads less.
+        alone = (place,) if len(sample.prompt_ids) < len(sample.target_ids) else ()
+        row = by_prompt.setdefault((*sample.prompt_ids, -1, *alone), _Row(sample.prompt_ids))
+        row.targets.append(sample.target_ids[:-1])
+        row.places.append(place)
+    return list(by_prompt.values())
+
+
 def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[range]:
-    """Cut a sorted list of lengths into runs whose padded size keeps to `batch_tokens`; a run holds at least one."""
+    """Cut sorted lengths into runs of at most `batch_tokens` when padded; a run holds at least one."""
     start = 0
     for end in range(1, len(lengths) + 1):
         if end == len(lengths) or (end + 1 - start) * lengths[end] > batch_tokens:
@@ -67,24 +98,44 @@ def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[range]:
             start = end
 
 
-def _forward(model: PreTrainedModel, batch: Sequence[Encoded]) -> list[float]:
-    """Score one batch. Padding stands behind the sequences, where no token that counts can see it."""
+def _forward(model: PreTrainedModel, rows: Sequence[_Row]) -> list[float]:
+    """Score the targets of some rows, in order. Padding stands at the end, where no target sees it."""
     import torch
 
-    sequences = [sample.prompt_ids + sample.target_ids[:-1] for sample in batch]
+    sequences = [row.ids() for row in rows]
     longest = max(len(sequence) for sequence in sequences)
     ids = torch.tensor(
         [sequence + [0] * (longest - len(sequence)) for sequence in sequences], device=model.device
     )
-    # Only positions that predict a target token of some row need logits: a vocabulary wide, they would fill
-    # memory.
-    first = min(len(sample.prompt_ids) for sample in batch) - 1
-    kept = torch.arange(first, longest - 1, device=model.device)
-    logits = model(input_ids=ids[:, :-1], use_cache=False, logits_to_keep=kept).logits
+    # Only places that predict a target need logits: a vocabulary wide, they would fill memory.
+    first = min(len(row.prompt) for row in rows) - 1
+    logits = model(
+        input_ids=ids,
+        use_cache=False,
+        logits_to_keep=torch.arange(first, longest, device=model.device),
+        **(_side_by_side(model, rows, longest) if any(len(row.targets) > 1 for row in rows) else {}),
+    ).logits
     values = []
-    for row, sample in enumerate(batch):
-        start = len(sample.prompt_ids) - 1 - first
-        target = torch.tensor(sample.target_ids[:-1], device=model.device)
-        predicted = logits[row, start : start + len(target)].float()
-        values.append(torch.nn.functional.cross_entropy(predicted, target).item())
+    for row_logits, row in zip(logits, rows, strict=True):
+        for (start, end), target in zip(row.spans(), row.targets, strict=True):
+            predicting = [len(row.prompt) - 1 - first, *range(start - first, end - first)]
+            loss = torch.nn.functional.cross_entropy(
+                row_logits[predicting].float(), torch.tensor(target, device=model.device)
+            )
+            values.append(loss.item())
     return values
+
+
+def _side_by_side(model: PreTrainedModel, rows: Sequence[_Row], longest: int) -> dict[str, torch.Tensor]:
+    """Return mask and positions by which each target of a row follows its prompt and sees no other target."""
+    import torch
+
+    visible = torch.ones(longest, longest, dtype=torch.bool).tril().repeat(len(rows), 1, 1, 1)
+    positions = torch.arange(longest).repeat(len(rows), 1)
+    for place, row in enumerate(rows):
+        for start, end in row.spans():
+            visible[place, 0, start:end, len(row.prompt) : start] = False
+            positions[place, start:end] = torch.arange(len(row.prompt), len(row.prompt) + end - start)
+        positions[place, len(row.ids()) :] = 0
+    mask = torch.zeros(visible.shape, dtype=model.dtype).masked_fill(~visible, torch.finfo(model.dtype).min)
+    return {"attention_mask": mask.to(model.device), "position_ids": positions.to(model.device)}

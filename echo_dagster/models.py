@@ -1,8 +1,8 @@
 """Models on disk: where the weights come from, what a model directory must hold, and how it is loaded.
 
-A model directory is one that transformers loads: safetensors, config.json, tokenizer.json with the markers of the
-fill-in-the-middle format. `resolve` makes one of any source, once. What does not live here: prompts (`fim.py`),
-decoding (`generation.py`), training (`optimization/`).
+A model directory is one that transformers loads: safetensors, config.json, tokenizer.json with the markers of
+the fill-in-the-middle format. `resolve` makes one of any source, once. What does not live here: prompts
+(`fim.py`), decoding (`generation.py`), training (`optimization/`).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 #: Counts up whenever a conversion would write other bytes than before, so that older ones are made anew.
 _CONVERSION = 1
-_WEIGHTS = ("*.safetensors",)
-_HUB_FILES = ("*.safetensors", "*.safetensors.index.json", "tokenizer*.json", "config.json", "generation_config.json")
+#: What is fetched of a hub model: no second copy of the weights in another format.
+_HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "tokenizer*.json", "*config.json"]
 
 
 class ModelError(RuntimeError):
@@ -48,8 +48,9 @@ class ResolvedModel:
 def resolve(model: ModelSettings, data_dir: Path) -> ResolvedModel:
     """Return the local directory of a configured model, fetching or converting it the first time.
 
-    A package's GGUF file is converted into `data_dir/models/<name>/`; a hub model stays in the hub's own cache
-    (`HF_HUB_OFFLINE=1` keeps to what is there); a path is used where it stands. Safe to call from several processes.
+    A package's GGUF file is converted into `data_dir/models/<name>/`; a hub model stays in the hub's own
+    cache (`HF_HUB_OFFLINE=1` keeps to what is there); a path is used where it stands. Safe to call from
+    several processes.
 
     Raises:
         ModelError: the source is absent, or the directory lacks weights, a tokenizer or the format's markers.
@@ -84,7 +85,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
     file = path / "tokenizer.json"
     if not file.is_file():
         raise ModelError(
-            f"{path} has no tokenizer.json; write one with AutoTokenizer.from_pretrained(...).save_pretrained(...)"
+            f"{path} has no tokenizer.json; write one with AutoTokenizer and its save_pretrained"
         )
     tokenizer = Tokenizer.from_file(str(file))
     tokenizer.encode_special_tokens = True
@@ -96,22 +97,22 @@ def load_tokenizer(path: Path) -> Tokenizer:
 def load_causal_lm(path: Path) -> PreTrainedModel:
     """Load a model directory for reading: eval mode, no gradients, on the GPU where there is one.
 
-    Weights are bf16 where the device multiplies bf16 natively (GPUs, CPUs with AVX-512 or AMX), which halves memory
-    and makes generation half again as fast as fp32 weights under autocast; else they are fp32.
+    Weights are bf16 where the device multiplies bf16 natively (GPUs, CPUs with AVX-512 or AMX), which halves
+    memory and makes generation half again as fast as fp32 weights under autocast; else they are fp32.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
     on_gpu = torch.cuda.is_available()
     is_bf16_native = on_gpu or torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    model = AutoModelForCausalLM.from_pretrained(
+    model: Any = AutoModelForCausalLM.from_pretrained(
         path, dtype=torch.bfloat16 if is_bf16_native else torch.float32, local_files_only=True
     )
     return model.to("cuda" if on_gpu else "cpu").eval().requires_grad_(False)
 
 
 def _from_package(model: ModelSettings, data_dir: Path) -> Path:
-    """Convert the GGUF file of an installed package, unless a directory made from the very same file stands there."""
+    """Convert the GGUF file of an installed package, unless a directory made from the same file is there."""
     package = model.source.package or ""
     gguf = _packaged_gguf(package)
     made_from = {
@@ -132,7 +133,12 @@ def _from_package(model: ModelSettings, data_dir: Path) -> Path:
         work = Path(tempfile.mkdtemp(prefix=f".{model.name}.", dir=target.parent))
         try:
             _convert_gguf(gguf, model.fim, work)
-            told = {"name": model.name, "made_from": made_from, "source_sha256": _sha256(gguf), "digest": digest(work)}
+            told = {
+                "name": model.name,
+                "made_from": made_from,
+                "source_sha256": _sha256(gguf),
+                "digest": digest(work),
+            }
             (work / "model.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
             shutil.rmtree(target, ignore_errors=True)
             work.chmod(0o755)  # mkdtemp makes it private
@@ -143,7 +149,7 @@ def _from_package(model: ModelSettings, data_dir: Path) -> Path:
 
 
 def _packaged_gguf(package: str) -> Path:
-    """Find the one GGUF file of an installed package without importing it: its own imports may not be installed."""
+    """Find the one GGUF file of a package without importing it: what it imports may not be installed."""
     try:
         distribution = metadata.distribution(package)
     except metadata.PackageNotFoundError as error:
@@ -165,13 +171,13 @@ def _convert_gguf(gguf: Path, fim: FimTokens, target: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     tokenizer.save_pretrained(target)
     _repurpose(target / "tokenizer.json", fim.repurpose)
-    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name)
     # transformers still takes the weights for quantised, and would refuse to save or train them
     del model.config.quantization_config
-    model.hf_quantizer = None
-    model.is_quantized = False
+    model.hf_quantizer, model.is_quantized = None, False
     end_id = Tokenizer.from_file(str(target / "tokenizer.json")).token_to_id(fim.end)
-    model.generation_config.eos_token_id = end_id  # so that whatever serves the directory stops where a middle ends
+    # so that whatever serves the directory stops where a middle ends
+    model.generation_config.eos_token_id = end_id
     # 4-bit weights lose nothing that matters in bf16, and the directory is half as large
     model.to(torch.bfloat16).save_pretrained(target)
 
@@ -183,7 +189,9 @@ def _repurpose(tokenizer_json: Path, names: dict[int, str]) -> None:
     by_id = {token["id"]: token for token in raw["added_tokens"]}
     for token_id, name in names.items():
         if token_id not in by_id or not by_id[token_id]["special"]:
-            raise ModelError(f"fim.repurpose: {token_id} is no special token of the model; name ids that it never uses")
+            raise ModelError(
+                f"fim.repurpose: {token_id} is no special token of the model; name ids that it never uses"
+            )
         if name in vocabulary:
             raise ModelError(f"fim.repurpose: the model has a token {name!r} already; use it as it is")
         old = by_id[token_id]["content"]
@@ -199,7 +207,7 @@ def _from_hub(hub: str, revision: str | None) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(hub, revision=revision, allow_patterns=list(_HUB_FILES)))
+        return Path(snapshot_download(hub, revision=revision, allow_patterns=_HUB_FILES))
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         offline = os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
         remedy = (
@@ -216,7 +224,8 @@ def _check(model: ModelSettings, path: Path) -> None:
         raise ModelError(f"the model {model.name!r}: {path} is no directory")
     if not (path / "config.json").is_file() or not any(path.glob("*.safetensors")):
         raise ModelError(
-            f"the model {model.name!r}: {path} lacks config.json or *.safetensors; write it with save_pretrained"
+            f"the model {model.name!r}: {path} lacks config.json or *.safetensors; "
+            "write it with save_pretrained"
         )
     try:
         fim_format(model.fim, load_tokenizer(path))
@@ -237,7 +246,7 @@ def _sha256(file: Path) -> str:
 
 
 def _remembered_digest(path: Path, data_dir: Path) -> str:
-    """Return `digest(path)`, read again only where a file's size or time of change is another than last time."""
+    """Return `digest(path)`; read again only where a file has another size or time than when last read."""
     seen = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in _digested(path)]
     name = sha256(str(path).encode()).hexdigest()[:16]
     memory = data_dir.absolute() / "models" / ".digests" / f"{name}.json"

@@ -4,10 +4,12 @@
 with
 
 -- A lot for each sample, from its id and the seed alone: which samples go does not depend on the order of rows.
+-- Samples of the smallest strata go last, so that a cap takes from what there is enough of.
 drawn as (
     select
         *,
-        md5($seed::varchar || ':' || sample_id) as lot
+        case when count(*) over (partition by stratum) <= $min_stratum then 'a' else 'b' end
+            || md5($seed::varchar || ':' || sample_id) as lot
     from samples
 ),
 

@@ -65,7 +65,7 @@ def test_the_parts_of_a_gap_can_be_read_back_from_its_ids(tokenizer, fmt, prefix
 
 
 def test_source_text_is_cut_where_its_own_tokens_are(tokenizer, fmt):
-    """The tokens of prompt and target together are those of the whole text, wherever a cursor stands in a word."""
+    """Prompt and target together are the tokens of the whole text, wherever a cursor stands in a word."""
     text = "class Order:\n    def total(self, prices):\n        return sum(price for price in prices)\n"
     whole = tokenizer.encode(text).ids
     for cursor in range(len(text)):

@@ -64,17 +64,17 @@ def test_tokens_that_keep_to_a_text_are_all_of_them_and_no_other(tokenizer, fmt,
 @given(prefix=CODE)
 @settings(max_examples=25, deadline=None)
 def test_what_is_written_begins_with_the_carried_text(model, tokenizer, fmt, prefix):
-    """Decoding by hand, token by token and unbatched, gives the carried text and then the very same completion."""
+    """Decoding by hand, token by token, gives the carried text and then the very same completion."""
     [written] = complete(model, tokenizer, fmt, [(prefix, "x")], max_new_tokens=4, batch_size=1)
     carried = split_boundary(prefix)[1].encode()
-    by_hand = decoded_by_hand(model, tokenizer, fmt, prefix, "x", n_free=4)
+    by_hand = decoded_by_hand(model, tokenizer, fmt, prefix, suffix="x", n_free=4)
     assert by_hand.startswith(carried)
     # half a character at the very end is no text, and is left out
     whole = codecs.getincrementaldecoder("utf-8")("replace").decode(by_hand[len(carried) :])
     assert written == whole
 
 
-def decoded_by_hand(model, tokenizer, fmt, prefix, suffix, n_free):
+def decoded_by_hand(model, tokenizer, fmt, prefix, *, suffix, n_free):
     vocabulary = _vocabulary(tokenizer, fmt.end_id)
     ids, carried = encode_prompt(fmt, tokenizer, prefix, suffix)
     owed, text = carried.encode(), b""

@@ -157,7 +157,12 @@ def test_a_hub_model_in_the_cache_is_used_offline(own_copy, tmp_path):
         text=True,
         check=True,
         cwd=Path(__file__).parents[1],
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(tmp_path / "hub")},
+        env={
+            **os.environ,
+            "HF_HUB_OFFLINE": "1",
+            "HF_HOME": str(tmp_path),
+            "HF_HUB_CACHE": str(tmp_path / "hub"),
+        },
     )
     assert done.stdout.strip() == models.digest(own_copy)
 
@@ -245,12 +250,14 @@ def test_shipped_models_are_valid_and_named_as_their_file(name):
     assert len({model.fim.prefix, model.fim.suffix, model.fim.middle, model.fim.end}) == 4
 
 
-@pytest.mark.skipif("ECHO_SLOW_TESTS" not in os.environ, reason="converts the real model, half a minute: ECHO_SLOW_TESTS=1")
+@pytest.mark.skipif(
+    "ECHO_SLOW_TESTS" not in os.environ, reason="converts the real model, half a minute: ECHO_SLOW_TESTS=1"
+)
 def test_the_default_model_converts_and_reads_code(tmp_path):
     from transformers import AutoTokenizer
 
     from echo_dagster.fim import encode, fim_format
-    from echo_dagster.refinery.perplexity import nats_per_token
+    from echo_dagster.likelihood import nats_per_token
 
     model = shipped("smollm2-135m")
     resolved = models.resolve(model, tmp_path)

@@ -1,13 +1,19 @@
 """A tiny model and tokenizer, built in a second: real in every part, too small to know anything.
 
-Two Llama layers of width 64 with random weights from a fixed seed, and a byte-level BPE trained on the lines below.
+Two Llama layers of width 64 with random weights from a fixed seed, and a byte-level BPE trained on the lines
+below.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from echo_dagster.fim import Encoded
 from echo_dagster.settings import FimTokens, ModelSettings, ModelSource
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 END, PREFIX, SUFFIX, MIDDLE = "<|endoftext|>", "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"
 FIM = FimTokens(layout="spm", prefix=PREFIX, suffix=SUFFIX, middle=MIDDLE, end=END)
@@ -25,6 +31,15 @@ _LINES = (
     "const total = (prices) => prices.reduce((sum, price) => sum + price, 0);",
     "export function order(lines) { return lines.map((line) => line.trim()); }",
 )
+
+#: Gaps of code like the lines above: prefix, suffix, middle.
+GAPS = [
+    ("def total(prices):\n    ret", "\n", "urn sum(prices)"),
+    ("class Order:\n", None, "    pass"),
+    ("const total = pri", ";\nexport function order(lines) { return lines; }", "ces.length"),
+    ("", "", "x"),
+    ("for index, line in enumerate(self.lines):\n            if line.st", ":\n", "artswith('#')"),
+]
 
 
 def tiny_model(path: Path) -> ModelSettings:
@@ -65,3 +80,14 @@ def tiny_model(path: Path) -> ModelSettings:
         )
     model.save_pretrained(path)
     return ModelSettings(name="tiny", source=ModelSource(path=str(path)), fim=FIM, max_tokens=MAX_TOKENS)
+
+
+def reference_nats(model: PreTrainedModel, sample: Encoded) -> float:
+    """Return the loss that transformers itself computes over a target without its end, in nats per token."""
+    import torch
+
+    target = sample.target_ids[:-1]
+    ids = torch.tensor([sample.prompt_ids + target])
+    labels = torch.tensor([[-100] * len(sample.prompt_ids) + target])
+    with torch.inference_mode():
+        return float(model(input_ids=ids, labels=labels).loss)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from echo_dagster import models
-from echo_dagster.evaluation.champion import Champion
 from echo_dagster.evaluation.provenance import verify_provenance
 from echo_dagster.lake import Lake
 from echo_dagster.models import ResolvedModel
@@ -43,8 +42,7 @@ def verify(
     day: date,
     candidate: ResolvedModel,
     *,
-    base: ResolvedModel,
-    serving: Champion,
+    started_from: str,
     settings: Settings,
 ) -> dict[str, Any]:
     """Return the candidate's provenance record, checked against the lake, the settings and the weights.
@@ -56,12 +54,11 @@ def verify(
         ProvenanceMismatch: with every difference.
     """
     training_set = lake.read("training_set", [day]).collect()
-    start = serving.digest if settings.training.start_from == "champion" else base.digest
     return verify_provenance(
         candidate.path,
         {
             "model_digest": models.digest(candidate.path),
-            "started_from.digest": start,
+            "started_from.digest": started_from,
             "lineage.day": day.isoformat(),
             "samples.count": training_set.height,
             "samples.digest": samples_digest(training_set),

@@ -1,7 +1,7 @@
 """The record of what serves: one row a day in the table `champion`.
 
-What lives here: reading who serves and writing what a day decided. What does not: the decision (`gate.py`)
-and putting a model behind a server.
+What lives here: reading what serves, and writing what a day decided. What does not: the rule (`gate.py`) and
+putting a model behind a server.
 
 A row of day D holds from the end of D on, so that day D's own candidate is judged against what served during
 D.
@@ -12,13 +12,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
+from echo_dagster.evaluation import candidate as candidates
+from echo_dagster.evaluation import gate
+from echo_dagster.evaluation.candidate import NoCandidate
 from echo_dagster.evaluation.gate import Decision
 from echo_dagster.evaluation.schema import CHAMPION_SCHEMA
 from echo_dagster.lake import Lake
 from echo_dagster.models import ResolvedModel
+from echo_dagster.settings import Settings
+
+
+class StaleEvaluation(RuntimeError):
+    """The comparison on record is of other models than those that the decision is about."""
 
 
 class ChampionMissing(FileNotFoundError):
@@ -61,6 +70,33 @@ def current(lake: Lake, before: date, base: ResolvedModel) -> Champion:
     return champion
 
 
+def decide_day(lake: Lake, day: date, base: ResolvedModel, settings: Settings) -> dict[str, Any]:
+    """Apply the gate to what the day's comparison wrote, replace the day's row of `champion` and return it.
+
+    Raises:
+        StaleEvaluation: a model is another one than when they were compared.
+        TableMissing: `evaluated_model` was never written.
+    """
+    evaluated = lake.read("evaluated_model", [day]).collect()
+    candidate = candidates.of_day(lake, day, base)
+    serving = current(lake, day, base)
+    if isinstance(candidate, NoCandidate):
+        decision = gate.keep(candidate.reason)
+    elif evaluated.is_empty():
+        decision = gate.keep(f"nothing was compared on {day}: no gap of it is held out")
+    else:
+        asked = {"base": base.digest, "champion": serving.digest, "candidate": candidate.digest}
+        _check_fresh(evaluated, asked, day)
+        decision = gate.decide(evaluated, settings.evaluation)
+    return record(
+        lake,
+        day,
+        decision,
+        serving=serving,
+        candidate=None if isinstance(candidate, NoCandidate) else candidate,
+    ).row(0, named=True)
+
+
 def record(
     lake: Lake, day: date, decision: Decision, *, serving: Champion, candidate: ResolvedModel | None
 ) -> pl.DataFrame:
@@ -87,3 +123,14 @@ def record(
     rows = pl.DataFrame([row], schema={"day": pl.Date(), **CHAMPION_SCHEMA})
     lake.replace("champion", rows, [day])
     return rows
+
+
+def _check_fresh(evaluated: pl.DataFrame, asked: dict[str, str], day: date) -> None:
+    compared = dict(evaluated.select("role", "model_digest").unique().iter_rows())
+    stale = [
+        f"the {role} is {digest}, compared was {compared.get(role)}"
+        for role, digest in asked.items()
+        if compared.get(role) != digest
+    ]
+    if stale:
+        raise StaleEvaluation(f"{'; '.join(stale)}; materialize `evaluated_model` of {day} again")

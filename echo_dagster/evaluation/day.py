@@ -1,7 +1,7 @@
-"""One day's evaluation, from table to table: which gaps, which models, which user; then the decision.
+"""One day's evaluation, from table to table: which gaps, which models, which user.
 
-What lives here: reading the day's inputs and writing `predictions`, `evaluated_model` and `champion`. What
-does not: the comparison itself (`compare.py`) and the rule of the gate (`gate.py`).
+What lives here: reading the day's inputs and writing `predictions` and `evaluated_model`. What does not: the
+comparison itself (`compare.py`), and what follows from it (`gate.py`, `champion.py`).
 
 The held-out gaps of day D are all its scored samples: the training set of D ends the day before, and some
 users are in none at all. The calibrated user is fitted on decisions of the same days that the training set is
@@ -19,7 +19,7 @@ import polars as pl
 
 from echo_dagster.evaluation import candidate as candidates
 from echo_dagster.evaluation import champion as champions
-from echo_dagster.evaluation import decisions, gate, user
+from echo_dagster.evaluation import decisions, user
 from echo_dagster.evaluation.candidate import NoCandidate
 from echo_dagster.evaluation.compare import compare
 from echo_dagster.evaluation.schema import EVALUATED_SCHEMA, PREDICTION_SCHEMA
@@ -27,10 +27,6 @@ from echo_dagster.holdout import is_held_out
 from echo_dagster.lake import Lake
 from echo_dagster.models import ResolvedModel
 from echo_dagster.settings import Settings
-
-
-class StaleEvaluation(RuntimeError):
-    """The comparison on record is of other models than those that the decision is about."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,8 @@ def evaluate_day(
     if held_out.is_empty():
         return _write(lake, day, DayEvaluation(f"no gap of {day} is held out", *_nothing(), 0, n_seen, None))
     serving = champions.current(lake, day, base)
-    candidates.verify(lake, day, candidate, base=base, serving=serving, settings=settings)
+    started_from = serving.digest if settings.training.start_from == "champion" else base.digest
+    candidates.verify(lake, day, candidate, started_from=started_from, settings=settings)
     logged = decisions.read(
         lake,
         day - timedelta(days=settings.window.days),
@@ -99,43 +96,6 @@ def evaluate_day(
     )
     record = {**fitted.to_record(), "n_decided": logged.n_decided, "left_out": logged.left_out}
     return _write(lake, day, DayEvaluation(None, predictions, evaluated, held_out.height, n_seen, record))
-
-
-def decide_day(lake: Lake, day: date, base: ResolvedModel, settings: Settings) -> dict[str, Any]:
-    """Apply the gate to what `evaluate_day` wrote, replace the day's row of `champion` and return it.
-
-    Raises:
-        StaleEvaluation: the candidate or what serves has changed since they were compared.
-        TableMissing: `evaluated_model` was never written.
-    """
-    evaluated = lake.read("evaluated_model", [day]).collect()
-    candidate = candidates.of_day(lake, day, base)
-    serving = champions.current(lake, day, base)
-    if isinstance(candidate, NoCandidate):
-        decision = gate.keep(candidate.reason)
-    elif evaluated.is_empty():
-        decision = gate.keep(f"nothing was compared on {day}: no gap of it is held out")
-    else:
-        _check_fresh(evaluated, {"candidate": candidate.digest, "champion": serving.digest}, day)
-        decision = gate.decide(evaluated, settings.evaluation)
-    return champions.record(
-        lake,
-        day,
-        decision,
-        serving=serving,
-        candidate=None if isinstance(candidate, NoCandidate) else candidate,
-    ).row(0, named=True)
-
-
-def _check_fresh(evaluated: pl.DataFrame, wanted: dict[str, str], day: date) -> None:
-    compared = dict(evaluated.select("role", "model_digest").unique().iter_rows())
-    stale = [
-        f"the {role} is {digest}, compared was {compared.get(role)}"
-        for role, digest in wanted.items()
-        if compared.get(role) != digest
-    ]
-    if stale:
-        raise StaleEvaluation(f"{'; '.join(stale)}; materialize `evaluated_model` of {day} again")
 
 
 def _held_out(lake: Lake, day: date, settings: Settings) -> tuple[pl.DataFrame, int]:

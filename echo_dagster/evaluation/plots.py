@@ -49,7 +49,7 @@ ROLE_COLOURS = {"base": MUTED, "champion": AMBER, "candidate": BLUE}
 #: More rows than this in one plot cannot be read; the rest is one row named so.
 MAX_ROWS = 24
 
-#: Names can hold anything. An order given as a list of names becomes a program in the chart; a number does not.
+#: Names can hold anything. A list of names as the order becomes a program in the chart; a number does not.
 _BY_PLACE = alt.EncodingSortField(field="place", op="min")
 
 _METRIC_TITLES = {
@@ -90,9 +90,8 @@ def funnel(steps: pl.DataFrame) -> alt.LayerChart:
     )
     labels = (
         base.transform_filter("datum.fate === 'kept'")
-        .transform_calculate(
-            label="format(datum.kept, ',') + (datum.kept < datum.total ? ' of ' + format(datum.total, ',') : '')"
-        )
+        .transform_calculate(of="datum.kept < datum.total ? ' of ' + format(datum.total, ',') : ''")
+        .transform_calculate(label="format(datum.kept, ',') + datum.of")
         .mark_text(align="left", dx=6, color=TEXT)
         .encode(x="total:Q", text="label:N")
     )

@@ -215,8 +215,9 @@ def likelihood(lake: Lake, day: date, settings: Settings) -> Facts:
     )
     nats = pl.col("middle_nats_per_token")
     is_kept = pl.col("verdict") == "kept"
+    # Bands are per language x length: the stratum of the balance without its last part, the outcome.
     bands = (
-        scored.group_by("stratum")
+        scored.group_by(stratum=pl.col("stratum").str.replace(r"/[^/]*$", ""))
         .agg(
             pl.len().alias("samples"),
             is_kept.sum().alias("kept"),

@@ -1,7 +1,7 @@
 """The report's sample browser: which gaps of a day are shown, and each as the page's script reads it.
 
-What lives here: reading the gaps with their verdicts, the choice among them, and the rows of the browser. What
-does not: which of their texts may be shown and how much (`report_texts.py`), and the page (`report.py`).
+What lives here: reading the gaps with their verdicts, the choice among them, and the rows of the browser.
+What does not: which of their texts may be shown and how much (`report_texts.py`), and the page (`report.py`).
 """
 
 from __future__ import annotations
@@ -21,25 +21,31 @@ from echo_dagster.evaluation.report_texts import Caps, Mask, Texts, diff, head, 
 from echo_dagster.evaluation.schema import ROLES
 from echo_dagster.lake import Lake, TableMissing
 
-#: Documents are long. This much of one is read on either side of a gap: more than is shown, as much as it takes to
-#: notice a private key that reaches near.
+#: Documents are long: this many characters are read on either side of a gap. That is more than are shown, so
+#: that a private key is noticed of which only the end reaches what is shown.
 _READ_CHARS = 8192
 
 _META = (
-    *(
-        "gap_id",
-        "opened_at",
-        "closed_at",
-        "language",
-        "document",
-        "repository",
-        "user_id",
-        "model",
-        "source",
-        "cohort",
-    ),
-    *("outcome", "break_reason", "tracking", "censored", "kept_rate", "n_edits"),
-    *("accepted_chars", "typed_chars", "pasted_chars", "agent_chars"),
+    "gap_id",
+    "opened_at",
+    "closed_at",
+    "language",
+    "document",
+    "repository",
+    "user_id",
+    "model",
+    "source",
+    "cohort",
+    "outcome",
+    "break_reason",
+    "tracking",
+    "censored",
+    "kept_rate",
+    "n_edits",
+    "accepted_chars",
+    "typed_chars",
+    "pasted_chars",
+    "agent_chars",
 )
 
 
@@ -58,9 +64,9 @@ def browse(
 ) -> Browser | None:
     """Return the gaps of `day` to read, or None where no gap closed on it.
 
-    At most `limit` gaps: half of the places for kept ones, half for the others, places left over to either; within
-    each half those whose ids have the lowest SHA-256. If their JSON exceeds `max_bytes`, all caps are halved until it
-    fits. `mask` returns a text with its secrets replaced.
+    At most `limit` gaps: half of the places for kept ones, half for the others, places left over to either;
+    within each half those whose ids have the lowest SHA-256. If their JSON exceeds `max_bytes`, all caps are
+    halved until it fits. `mask` returns a text with its secrets replaced.
     """
     verdicts = _verdicts(lake, day)
     if verdicts is None:
@@ -132,10 +138,17 @@ def _choose(verdicts: pl.DataFrame, limit: int) -> pl.DataFrame:
 def _gaps(lake: Lake, day: date, chosen: pl.DataFrame) -> list[dict[str, Any]]:
     """Return the chosen gaps with their verdicts, samples and likelihoods, in order of time."""
     context = [pl.col("prefix").str.tail(_READ_CHARS), pl.col("suffix").str.head(_READ_CHARS)]
-    columns = [*_META, "consent", *context, "replaced", "proposal", "final"]
     rows = (
         lake.read("gap_sessions", [day])
-        .select(*columns, n_final=pl.col("final").str.len_chars())
+        .select(
+            *_META,
+            *context,
+            "consent",
+            "replaced",
+            "proposal",
+            "final",
+            n_final=pl.col("final").str.len_chars(),
+        )
         .join(chosen.lazy(), on="gap_id")
         .collect()
     )

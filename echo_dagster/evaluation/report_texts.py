@@ -1,12 +1,12 @@
 """The texts of the report's samples: which may be shown, how much of each, and where two of them differ.
 
-What lives here: the rules of what text may be shown, cutting, and the word diff. What does not: which gaps are
-shown (`report_samples.py`) and what a secret is (the refinery).
+What lives here: the rules of what text may be shown, cutting, and the word diff. What does not: which gaps
+are shown (`report_samples.py`) and what a secret is (the refinery).
 
-No text at all is shown of a gap that the refinery has not seen, whose user gave no consent, that was rejected for
-a secret, that a private key stands in or near, or in which a secret stands across the border of the gap. A gap
-that passed the filters is shown as the sample it became, whose context the refinery has masked and whose C_1 and
-C_N hold no secret; any other is masked here. Predictions are masked too: a model can recite.
+No text at all is shown of a gap that the refinery has not seen, whose user gave no consent, that was rejected
+for a secret, that a private key stands in or near, or in which a secret stands across the border of the gap.
+A gap that passed the filters is shown as the sample it became, whose context the refinery has masked and
+whose C_1 and C_N hold no secret; any other is masked here. Predictions are masked too: a model can recite.
 """
 
 from __future__ import annotations
@@ -56,15 +56,11 @@ class Texts:
 def shown(row: Mapping[str, Any], mask: Mask, caps: Caps) -> Texts | str:
     """Return the texts of a gap, or a clause that says why there are none.
 
-    `row` is a gap with its verdict (`is_seen`, `is_sample`, `reason`) and, where it became a sample, that sample's
-    `prefix_sample`, `suffix_sample`, `proposal_sample` and `middle`.
+    `row` is a gap with its verdict (`is_seen`, `is_sample`, `reason`) and, where it became a sample, that
+    sample's `prefix_sample`, `suffix_sample`, `proposal_sample` and `middle`.
     """
-    if not row["is_seen"]:
-        return "the refinery has not seen this gap"
-    if row["consent"] is not True:
-        return "its user gave no consent"
-    if row["reason"] == "secret":
-        return "it was rejected for holding a secret"
+    if (why := _why_hidden(row)) is not None:
+        return why
     names = ("prefix", "suffix", "proposal", "final")
     if row["is_sample"]:
         names = ("prefix_sample", "suffix_sample", "proposal_sample", "middle")
@@ -86,6 +82,14 @@ def shown(row: Mapping[str, Any], mask: Mask, caps: Caps) -> Texts | str:
     return Texts(*(mask(text) for text in (prefix, suffix, replaced, proposal, final)))
 
 
+def _why_hidden(row: Mapping[str, Any]) -> str | None:
+    if not row["is_seen"]:
+        return "the refinery has not seen this gap"
+    if row["consent"] is not True:
+        return "its user gave no consent"
+    return "it was rejected for holding a secret" if row["reason"] == "secret" else None
+
+
 def tail(text: str, caps: Caps) -> str:
     """Return the end of a context as it is shown; an ellipsis says that it was cut."""
     end = _last(text, caps.context_lines, caps.context_chars)
@@ -101,8 +105,8 @@ def head(text: str, caps: Caps) -> str:
 def diff(before: str, after: str) -> list[tuple[int, str]]:
     """Return `before` and `after` as parts: (0, in both), (-1, only before), (1, only after).
 
-    Parts 0 and -1 joined are `before`; parts 0 and 1 joined are `after`. Words are the unit. Blanks alone between
-    two changes are counted as changed, for otherwise a rewritten line looks like confetti.
+    Parts 0 and -1 joined are `before`; parts 0 and 1 joined are `after`. Words are the unit. Blanks alone
+    between two changes are counted as changed, for otherwise a rewritten line looks like confetti.
     """
     left, right = _WORD.findall(before), _WORD.findall(after)
     runs: list[tuple[bool, str, str]] = []  # whether it changed, text before, text after

@@ -19,6 +19,9 @@ ANCHOR_CHARS = 32
 #: With fewer characters that are no white space, text is too common to recognise a place by.
 _TELLING_CHARS = 4
 
+#: How many lines after the cursor are tried when the suffix was not kept.
+_RECALLED_LINES = 20
+
 
 @dataclass(frozen=True)
 class View:
@@ -149,12 +152,14 @@ def _recalled_end(inside: str, around: Around, last: str) -> tuple[int, bool] | 
     """
     if last.startswith(inside) and inside != last:
         return "unseen"  # the cursor went back: what stands after it was not kept
-    held = len(last) if inside.startswith(last) else 0  # what the gap held cannot be what follows it
-    for text in (around.recalled or "", _next_lines(around.recalled or "")):
+    held = _shared_head(inside, last)  # what the gap already held cannot be what follows it
+    text = around.recalled or ""
+    for _ in range(_RECALLED_LINES):  # the first lines may have been deleted since they were seen
         if _is_telling(text[:ANCHOR_CHARS]):
-            at, _ = _only_place(inside[held:], text, from_head=True)
+            at, _is_absent = _only_place(inside[held:], text, from_head=True)
             if at is not None:
                 return held + at, text.startswith(inside[held + at :])
+        text = _next_lines(text[1:])
     return len(inside), True
 
 
@@ -172,11 +177,13 @@ def recall(known: str, before: str) -> tuple[str, str]:
     """
     shared = _shared_head(known, before)
     rest = known[shared:]
-    written = before[shared : before.rfind("\n") + 1]  # whole lines that were not known here
+    line_start = before.rfind("\n") + 1
+    written = before[shared:line_start]  # whole lines that were not known here
     if _is_telling(written):
-        passed, _ = _only_place(rest, written, from_head=False)  # the cursor moved down past known lines
-        rest = rest[passed or 0 :]
-    is_new_line = shared < len(before) and known[:shared].endswith("\n")
+        passed, _ = _only_place(rest, written, from_head=False)
+        if passed is not None:  # the cursor moved down past known lines
+            return recall(rest[passed:], before[line_start:])
+    is_new_line = shared < len(before) and (shared == 0 or known[shared - 1] == "\n")
     return rest, rest if is_new_line else _next_lines(rest)
 
 

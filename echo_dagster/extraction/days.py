@@ -1,7 +1,7 @@
 """Days of `raw_events` made into the same days of `gap_sessions`, in bounded memory.
 
-A gap belongs to the day on which it closed, and opened on that day or the one before. So day D is extracted from
-D-1 and D, a range from one pass over the range and the day before it, and a day's rows are the same either way.
+A gap belongs to the day on which it closed, and opened on that day or the one before. So day D is extracted
+from D-1 and D, a range from one pass over it and the day before, and a day's rows are the same either way.
 
 What does not live here: the extraction itself (`gaps.py`).
 """
@@ -98,25 +98,29 @@ def extract_days(
     wanted = sorted(set(days))
     window = sorted({day - _DAY for day in wanted} | set(wanted))
     bounds = {"first": window[0], "last": window[-1], "days": window}
+    until = datetime.combine(window[-1] + _DAY, time(), UTC)
     tally = Tally()
     closed: Counter[tuple[date, str, str]] = Counter()
     spill.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="gaps-", dir=spill) as name, connect(memory_limit, Path(name)) as connection:
+    with (
+        TemporaryDirectory(prefix="gaps-", dir=spill) as name,
+        connect(memory_limit, Path(name)) as connection,
+    ):
         lake.register(connection, EVENTS)
         counts = connection.execute(sql("shown_by_day"), bounds).fetchall()
         total = sum(events for _, events, _ in counts)
+        shown = {day: proposals for day, _, proposals in counts}
         file = Path(name, "gaps.parquet")
         with pq.ParquetWriter(file, _arrow_schema(), compression="zstd") as writer:
-            until = datetime.combine(window[-1] + _DAY, time(), UTC)
             events = _read(connection, bounds, total, progress)
             for gaps in extract(events, policy, until=until, close_open=False, tally=tally):
-                writer.write_table(gaps.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(_arrow_schema()))
-                closed.update(gaps.select(pl.col("closed_at").dt.date(), "break_reason", "outcome").iter_rows())
-        shown = {day: n for day, _, n in counts}
+                writer.write_table(gaps.to_arrow(compat_level=pl.CompatLevel.oldest()))
+                ends = gaps.select(pl.col("closed_at").dt.date(), "break_reason", "outcome")
+                closed.update(ends.iter_rows())
         if sum(shown.values()) != closed.total() + tally.still_open or total != tally.events:
             raise ConservationError(
-                f"{sum(shown.values())} proposals shown in {total} events, but {closed.total()} gaps closed and "
-                f"{tally.still_open} still open in {tally.events} events; nothing was written"
+                f"{sum(shown.values())} proposals shown in {total} events, but {closed.total()} gaps closed "
+                f"and {tally.still_open} still open in {tally.events} events; nothing was written"
             )
         in_order = {"gaps": str(file), "days": wanted}
         lake.replace(
@@ -145,10 +149,10 @@ def extract_days(
 def conservation(lake: Lake, day: date, policy: Policy | None = None) -> tuple[int, int]:
     """Return how many gaps `day` of `gap_sessions` must hold and how many of them it holds, each once.
 
-    A gap that cannot outlive the day must have closed on it: one that opened earlier than the policy's lifetime
-    before midnight, or (no policy given) than the longest lifetime of all. Every other gap of the day must come
-    from one proposal of the day or the day before. The two numbers differ where gaps are missing, doubled or
-    made up; neighbouring days of `gap_sessions` are not looked at, so that days stay parallel.
+    A gap that cannot outlive the day must have closed on it: one that opened earlier than the policy's
+    lifetime before midnight, or (no policy given) than the longest lifetime there is. Every other gap of the
+    day must come from one proposal of the day or the day before. The numbers differ where gaps are missing,
+    doubled or made up. Other days of `gap_sessions` are not looked at, so that days stay parallel.
     """
     lifetime = timedelta(seconds=policy.lifetime_s if policy else MAX_LIFETIME_S)
     midnight = datetime.combine(day + _DAY, time(), UTC)

@@ -123,12 +123,13 @@ def _stream_days(events: Iterable[pl.DataFrame]) -> Iterator[tuple[tuple[str, st
 def _plain(parts: list[pl.DataFrame]) -> tuple[tuple[str, str, str], Events]:
     frame = parts[0] if len(parts) == 1 else pl.concat(parts)
     user, session, document = frame.select(_KEY).row(0)
-    return (user, session, document), Events(
-        frame["ts"].to_physical().to_list(),
-        frame["kind"].to_list(),
-        *(frame[name].to_list() for name in _PLAIN),
-        frame.filter(pl.col("kind") == "shown").select(_LABELS).rows(),
+    events = Events(
+        ts=frame["ts"].to_physical().to_list(),
+        kind=frame["kind"].to_list(),
+        labels=frame.filter(pl.col("kind") == "shown").select(_LABELS).rows(),
+        **{name: frame[name].to_list() for name in _PLAIN},
     )
+    return (user, session, document), events
 
 
 def _frame(rows: list[tuple[Any, ...]]) -> pl.DataFrame:

@@ -94,9 +94,9 @@ class Finding(NamedTuple):
 
 def find(text: str) -> list[Finding]:
     """Return the secrets in `text`, in order, without overlaps."""
-    found = sorted(
-        {*_by_pattern(text), *_addresses(text), *_by_neighbourhood(text)}, key=lambda f: (f.start, -f.end)
-    )
+    # Of two findings at one place the first stays: a pattern names it better than its neighbourhood does.
+    found = [*_by_pattern(text), *_addresses(text), *_by_neighbourhood(text)]
+    found.sort(key=lambda finding: (finding.start, -finding.end))
     apart: list[Finding] = []
     for finding in found:
         if not apart or finding.start >= apart[-1].end:

@@ -1,10 +1,11 @@
-"""A small lake with every table the report reads, made of invented gaps in one source file of the standard library."""
+"""A small lake with every table the report reads: invented gaps in one file of the standard library."""
 
 from __future__ import annotations
 
 import json
 import random
 import textwrap
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,42 +16,50 @@ from echo_dagster import events
 from echo_dagster.evaluation.schema import CHAMPION_SCHEMA, EVALUATED_SCHEMA, ONLINE_SCHEMA, PREDICTION_SCHEMA
 from echo_dagster.extraction.schema import GAP_SCHEMA
 from echo_dagster.lake import Lake
+from echo_dagster.optimization.schema import CHECKPOINT_SCHEMA
 from echo_dagster.refinery.schema import BALANCED_SCHEMA, REJECTED_SCHEMA, SAMPLE_SCHEMA, SCORED_SCHEMA
 
+Row = dict[str, Any]
+
 DAY = date(2026, 1, 9)
-REASONS = ("unchanged", "rejected_by_user", "too_short", "secret", "duplicate")
+DAY_BEFORE = DAY - timedelta(days=1)
+#: Why the filters reject, in turn.
+REASONS = ("unchanged", "blank", "too_short", "secret", "duplicate")
 OUTCOMES = ("accepted", "accepted_then_edited", "rejected_then_written", "typed_through", "ignored")
-CHECKPOINT_SCHEMA = pl.Schema(
-    {
-        "status": pl.String(),
-        "reason": pl.String(),
-        "path": pl.String(),
-        "model_digest": pl.String(),
-        "training_set_digest": pl.String(),
-        "training_set_version": pl.Int64(),
-        "n_samples": pl.Int64(),
-        "steps": pl.Int64(),
-        "final_loss_nats_per_token": pl.Float64(),
-        "provenance": pl.String(),
-    }
-)
+DIGESTS = {"base": "b4se", "champion": "c4amp", "candidate": "ca4d1da7e"}
+SCHEMAS = {
+    "raw_events": events.SCHEMA,
+    "quarantined_events": events.QUARANTINE_SCHEMA,
+    "gap_sessions": GAP_SCHEMA,
+    "filtered_samples": SAMPLE_SCHEMA,
+    "balanced_samples": BALANCED_SCHEMA,
+    "scored_samples": SCORED_SCHEMA,
+    "rejected_samples": REJECTED_SCHEMA,
+    "training_set": pl.Schema({**SCORED_SCHEMA, "sample_day": pl.Date()}),
+    "checkpoint": CHECKPOINT_SCHEMA,
+    "predictions": PREDICTION_SCHEMA,
+    "online_metrics": ONLINE_SCHEMA,
+    "evaluated_model": EVALUATED_SCHEMA,
+    "champion": CHAMPION_SCHEMA,
+}
 
 
-def put(lake: Lake, table: str, schema: pl.Schema, day: date, rows: list[dict[str, Any]]) -> None:
-    """Write rows of one day, columns that a row does not name being null."""
-    frame = pl.DataFrame([{name: row.get(name) for name in schema} for row in rows], schema=schema)
-    lake.replace(table, frame.select(pl.lit(day).alias("day"), pl.all()), [day])
+def put(lake: Lake, table: str, rows: Iterable[Row], day: date = DAY) -> None:
+    """Replace a table's days by rows; a row may name its own `day`, and what it does not name is null."""
+    schema = {"day": pl.Date(), **SCHEMAS[table]}
+    told = [{name: row.get(name) for name in schema} | {"day": row.get("day", day)} for row in rows]
+    lake.replace(table, pl.DataFrame(told, schema=schema), sorted({day, *(row["day"] for row in told)}))
 
 
-def gap(index: int, day: date = DAY, **changed: Any) -> dict[str, Any]:
-    """Return one gap; `index` decides everything about it."""
+def gap(index: int, **changed: Any) -> Row:
+    """Return one gap of `DAY`; `index` decides everything about it."""
     pick = random.Random(index)
     lines = Path(textwrap.__file__).read_text(encoding="utf-8").split("\n")
     at = pick.randrange(60, len(lines) - 60)
     final = "\n".join(lines[at : at + pick.choice((1, 1, 2, 4))])
     words = final.split(" ")
     words[pick.randrange(len(words))] = pick.choice(("value", "text", "None", "len(chunks)"))
-    opened = datetime(day.year, day.month, day.day, 9, tzinfo=UTC) + timedelta(seconds=17 * index)
+    opened = datetime(DAY.year, DAY.month, DAY.day, 9, tzinfo=UTC) + timedelta(seconds=17 * index)
     return {
         "gap_id": f"gap-{index:05d}",
         "completion_id": f"completion-{index:05d}",
@@ -87,138 +96,167 @@ def gap(index: int, day: date = DAY, **changed: Any) -> dict[str, Any]:
 
 
 def build(
-    lake: Lake,
-    *,
-    n_gaps: int = 40,
-    n_kept: int = 24,
-    day: date = DAY,
-    checkpoint_dir: Path | None = None,
-    **changed: Any,
-) -> dict[str, Any]:
-    """Fill every table for `day` and return the figures that the report must show.
+    lake: Lake, *, n_gaps: int = 40, n_kept: int = 24, history: Path | None = None, **changed: Any
+) -> dict[str, int]:
+    """Fill every table for `DAY` and return the figures that the report must show.
 
-    The first `n_kept` gaps are kept, of which the last four fall to balancing; each other one is rejected, reasons in
-    turn. `changed` goes into every gap.
+    The first `n_kept` gaps pass the filters, of which the last four fall to the balance. `history` is the
+    directory that gets a training history. `changed` goes into every gap.
     """
-    gaps = [gap(index, day, **changed) for index in range(n_gaps)]
-    samples = [
-        {**row, "sample_id": row["gap_id"], "middle": row["final"], "prefix": row["prefix"][-800:], "suffix": row["suffix"][:400], "scope": "block", "middle_tokens": 9}
-        for row in gaps[:n_kept]
-    ]  # fmt: skip
-    balanced = [{**row, "stratum": f"{row['language']}/short"} for row in samples[:-4]]
     pick = random.Random(7)
-    scored = [
-        {**row, "middle_nats_per_token": abs(pick.gauss(2, 1)), "proposal_nats_per_token": 1.5, "middle_alone_nats_per_token": 4.0, "ifd": 0.5, "scorer": "base"}
-        for row in balanced
-    ]  # fmt: skip
-    happened = [
-        {"event_id": f"{kind}-{row['gap_id']}", "ts": row["opened_at"], "seq": 0, "kind": kind, **{name: row[name] for name in ("user_id", "session_id", "document", "source", "cohort")}}
-        for row in gaps
-        for kind in ("shown", "accepted" if row["outcome"].startswith("accepted") else "rejected", "edited")
-    ]  # fmt: skip
-    put(lake, "raw_events", events.SCHEMA, day, happened)
+    gaps = [gap(index, **changed) for index in range(n_gaps)]
+    samples = [_sample(row) for row in gaps[:n_kept]]
+    scored = [_scored(row, abs(pick.gauss(2, 1))) for row in samples[:-4]]
+    window = [
+        {**_scored(samples[index % n_kept], abs(pick.gauss(2.1, 1.1))), "sample_id": f"old-{index:03d}"}
+        for index in range(300)
+    ]
+    reasons = {row["sample_id"]: _band(row["middle_nats_per_token"]) for row in window}
+    trained = [{**row, "sample_day": DAY_BEFORE} for row in window if reasons[row["sample_id"]] is None]
+    put(lake, "raw_events", _events(gaps))
     put(
         lake,
         "quarantined_events",
-        events.QUARANTINE_SCHEMA,
-        day,
-        [{"source": "native", "file": "a.ndjson", "line": 3, "reason": "unknown_kind", "detail": "kind"}],
+        [{"source": "native", "file": "a.ndjson", "line": 3, "reason": "unknown_kind"}],
     )
-    put(lake, "gap_sessions", GAP_SCHEMA, day, gaps)
-    put(lake, "filtered_samples", SAMPLE_SCHEMA, day, samples)
-    put(lake, "balanced_samples", BALANCED_SCHEMA, day, balanced)
-    put(lake, "scored_samples", SCORED_SCHEMA, day, scored)
-    rejected = [
-        {
-            "sample_id": row["gap_id"],
-            "stage": "filter",
-            "reason": REASONS[index % len(REASONS)],
-            "sample_day": day,
-        }
-        for index, row in enumerate(gaps[n_kept:])
-    ] + [
-        {"sample_id": row["sample_id"], "stage": "balance", "reason": "user_share", "sample_day": day}
-        for row in samples[-4:]
-    ]
-
-    yesterday = day - timedelta(days=1)
-    window = [
-        {**row, "sample_id": f"old-{index:03d}", "middle_nats_per_token": abs(pick.gauss(2.1, 1.1))}
-        for index, row in enumerate((scored * 20)[:300])
-    ]
-    high = {row["sample_id"] for row in window if row["middle_nats_per_token"] > 3.5}
-    low = {row["sample_id"] for row in window if row["middle_nats_per_token"] < 0.3}
-    put(lake, "scored_samples", SCORED_SCHEMA, yesterday, window)
-    rejected += [
-        {"sample_id": name, "stage": "denoise", "reason": reason, "sample_day": yesterday}
-        for names, reason in ((sorted(high), "above_band"), (sorted(low), "below_band"))
-        for name in names
-    ]
-    put(lake, "rejected_samples", REJECTED_SCHEMA, day, rejected)
-    trained = [{**row, "sample_day": yesterday} for row in window if row["sample_id"] not in high | low]
-    put(lake, "training_set", pl.Schema({**SCORED_SCHEMA, "sample_day": pl.Date()}), day, trained)
-
-    provenance = {
-        "base_model": "b4se",
-        "config": "c0ffee",
-        "training_set": {"digest": "d1gest", "version": 3},
-        "days": [str(yesterday)],
-    }
-    put(lake, "checkpoint", CHECKPOINT_SCHEMA, day, [{
-        "status": "trained", "path": None if checkpoint_dir is None else str(checkpoint_dir), "model_digest": "ca4d1da7e",
-        "training_set_digest": "d1gest", "training_set_version": 3, "n_samples": len(trained), "steps": 48,
-        "final_loss_nats_per_token": 1.625, "provenance": json.dumps(provenance),
-    }])  # fmt: skip
-    if checkpoint_dir is not None:
-        checkpoint_dir.mkdir(parents=True, exist_ok=True)
-        history = [
-            {
-                "step": step,
-                "loss_nats_per_token": 1.5 + 2 * 0.93**step + pick.random() / 5,
-                "learning_rate": 5e-5 * (1 - step / 50),
-            }
-            for step in range(1, 49)
-        ]
-        (checkpoint_dir / "history.json").write_text(json.dumps(history), encoding="utf-8")
-
-    digests = {"base": "b4se", "champion": "c4amp", "candidate": "ca4d1da7e"}
-    put(lake, "predictions", PREDICTION_SCHEMA, day, [
-        {
-            "sample_id": row["sample_id"], "user_id": row["user_id"], "language": row["language"], "is_held_out_user": False,
-            "role": role, "model_digest": digest, "prediction": row["proposal"] if role == "base" else row["middle"],
-            "is_exact_match": role != "base", "edit_similarity": 0.5 if role == "base" else 1.0, "middle_nats_per_token": 1.9,
-        }
-        for row in scored for role, digest in digests.items()
-    ])  # fmt: skip
-    for back in range(5, -1, -1):
-        on = day - timedelta(days=back)
-        put(lake, "online_metrics", ONLINE_SCHEMA, on, [
-            {
-                "model": "smollm2-135m" if back > 2 else "c4amp", "language": language, "cohort": gaps[0]["cohort"], "n_users": 3,
-                "n_shown": 200 - 10 * back, "n_accepted": 60 - 4 * back, "acceptance_rate": (60 - 4 * back) / (200 - 10 * back),
-                "weighted_acceptance_rate": 0.31, "generation_rate": 0.42, "kept_rate": 0.7 - back / 50,
-                "typed_through_share": 0.05, "retained_30s_share": 0.81, "retained_300s_share": 0.64,
-            }
-            for language in ("python", "typescript")
-        ])  # fmt: skip
-        put(lake, "evaluated_model", EVALUATED_SCHEMA, on, _evaluated(digests, back))
-    put(lake, "champion", CHAMPION_SCHEMA, day, [{
-        "model_digest": "ca4d1da7e", "path": "models/ca4d1da7e", "decision": "promoted",
-        "reason": "edit similarity is 0.045 above the champion's, interval 0.012 to 0.078, and no metric is worse",
-        "candidate_digest": "ca4d1da7e", "decided_at": datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(days=1),
-    }])  # fmt: skip
+    put(lake, "gap_sessions", gaps)
+    put(lake, "filtered_samples", samples)
+    put(lake, "balanced_samples", scored)
+    put(lake, "scored_samples", [*scored, *({**row, "day": DAY_BEFORE} for row in window)])
+    put(
+        lake,
+        "rejected_samples",
+        [
+            *(
+                {
+                    "sample_id": row["gap_id"],
+                    "stage": "filter",
+                    "reason": REASONS[index % 5],
+                    "sample_day": DAY,
+                }
+                for index, row in enumerate(gaps[n_kept:])
+            ),
+            *(
+                {
+                    "sample_id": row["sample_id"],
+                    "stage": "balance",
+                    "reason": "over_user_cap",
+                    "sample_day": DAY,
+                }
+                for row in samples[-4:]
+            ),
+            *(
+                {"sample_id": name, "stage": "denoise", "reason": reason, "sample_day": DAY_BEFORE}
+                for name, reason in reasons.items()
+                if reason is not None
+            ),
+        ],
+    )
+    put(lake, "training_set", trained)
+    put(lake, "checkpoint", [_checkpoint(len(trained), history)])
+    put(lake, "predictions", [row for sample in scored for row in _predictions(sample)])
+    days = [(DAY - timedelta(days=back), back) for back in range(6)]
+    put(lake, "online_metrics", [row for day, back in days for row in _online(day, back, gaps[0]["cohort"])])
+    put(lake, "evaluated_model", [row for day, back in days for row in _evaluated(day, back)])
+    put(lake, "champion", [_champion()])
     return {
         "n_events": 3 * n_gaps,
         "n_gaps": n_gaps,
-        "n_filtered": n_kept,
         "n_balanced": n_kept - 4,
         "n_training": len(trained),
-        "n_high": len(high),
-        "n_low": len(low),
+        "n_high": sum(reason == "ppl_high" for reason in reasons.values()),
+        "n_low": sum(reason == "ppl_low" for reason in reasons.values()),
     }
 
 
-def _evaluated(digests: dict[str, str], back: int) -> list[dict[str, Any]]:
+def _events(gaps: list[Row]) -> list[Row]:
+    told = ("user_id", "session_id", "document", "source", "cohort")
+    return [
+        {"event_id": f"{kind}-{row['gap_id']}", "ts": row["opened_at"], "seq": 0, "kind": kind}
+        | {name: row[name] for name in told}
+        for row in gaps
+        for kind in ("shown", "accepted" if row["outcome"].startswith("accepted") else "rejected", "edited")
+    ]
+
+
+def _sample(row: Row) -> Row:
+    cut = {"prefix": row["prefix"][-800:], "suffix": row["suffix"][:400], "middle": row["final"]}
+    return {**row, **cut, "sample_id": row["gap_id"], "scope": "block", "middle_tokens": 9}
+
+
+def _scored(row: Row, nats: float) -> Row:
+    stratum = f"{row['language']}/9-24/{row['outcome']}"
+    likelihoods = {"middle_nats_per_token": nats, "proposal_nats_per_token": 1.5, "ifd": 0.5}
+    return {**row, **likelihoods, "stratum": stratum, "scorer": "base"}
+
+
+def _band(nats: float) -> str | None:
+    return "ppl_high" if nats > 3.5 else "ppl_low" if nats < 0.3 else None
+
+
+def _checkpoint(n_samples: int, history: Path | None) -> Row:
+    if history is not None:
+        history.mkdir(parents=True, exist_ok=True)
+        steps = [
+            {"step": n, "loss_nats_per_token": 1.5 + 2 * 0.93**n, "learning_rate": 5e-5 * (1 - n / 50)}
+            for n in range(1, 49)
+        ]
+        (history / "history.json").write_text(json.dumps(steps), encoding="utf-8")
+    return {
+        "status": "trained",
+        "path": None if history is None else str(history),
+        "model_digest": DIGESTS["candidate"],
+        "training_set_digest": "d1gest",
+        "training_set_version": 3,
+        "n_samples": n_samples,
+        "steps": 48,
+        "final_loss_nats_per_token": 1.625,
+        "provenance": json.dumps({"config": "c0ffee", "training_set": {"digest": "d1gest", "version": 3}}),
+    }
+
+
+def _predictions(sample: Row) -> list[Row]:
+    return [
+        {
+            "sample_id": sample["sample_id"],
+            "user_id": sample["user_id"],
+            "language": sample["language"],
+            "is_held_out_user": False,
+            "role": role,
+            "model_digest": digest,
+            "prediction": sample["proposal"] if role == "base" else sample["middle"],
+            "is_exact_match": role != "base",
+            "edit_similarity": 0.5 if role == "base" else 1.0,
+            "middle_nats_per_token": 1.9,
+        }
+        for role, digest in DIGESTS.items()
+    ]
+
+
+def _online(day: date, back: int, cohort: str) -> list[Row]:
+    n_shown, n_accepted = 200 - 10 * back, 60 - 4 * back
+    return [
+        {
+            "day": day,
+            "model": "smollm2-135m" if back > 2 else "c4amp",
+            "language": language,
+            "cohort": cohort,
+            "n_users": 3,
+            "n_shown": n_shown,
+            "n_accepted": n_accepted,
+            "acceptance_rate": n_accepted / n_shown,
+            "weighted_acceptance_rate": 0.31,
+            "generation_rate": 0.42,
+            "kept_rate": 0.7 - back / 50,
+            "typed_through_share": 0.05,
+            "retained_30s_share": 0.81,
+            "retained_300s_share": 0.64,
+        }
+        for language in ("python", "typescript")
+    ]
+
+
+def _evaluated(day: date, back: int) -> list[Row]:
     own = {
         "exact_match": (0.160, 0.168, 0.184),
         "edit_similarity": (0.413 - back / 200, 0.425 - back / 250, 0.470 - back / 150),
@@ -228,9 +266,23 @@ def _evaluated(digests: dict[str, str], back: int) -> list[dict[str, Any]]:
     rows = []
     for part, n in (("all", 211), ("held_out_users", 64), ("language=python", 150)):
         for metric, values in own.items():
-            for role, value in zip(digests, values, strict=True):
-                rows.append({"role": role, "metric": metric, "slice": part, "value": value, "low": value * 0.94, "high": value * 1.05, "n_samples": n, "model_digest": digests[role]})  # fmt: skip
+            told = {"day": day, "metric": metric, "slice": part, "n_samples": n}
+            for (role, digest), value in zip(DIGESTS.items(), values, strict=True):
+                around = {"value": value, "low": value * 0.94, "high": value * 1.05}
+                rows.append({**told, **around, "role": role, "model_digest": digest})
             for versus, value in zip(("base", "champion"), values, strict=False):
-                difference = values[2] - value
-                rows.append({"role": "candidate", "versus": versus, "metric": metric, "slice": part, "value": difference, "low": difference - 0.03, "high": difference + 0.03, "n_samples": n, "model_digest": digests["candidate"]})  # fmt: skip
+                by = values[2] - value
+                around = {"value": by, "low": by - 0.03, "high": by + 0.03}
+                rows.append({**told, **around, "role": "candidate", "versus": versus})
     return rows
+
+
+def _champion() -> Row:
+    return {
+        "model_digest": DIGESTS["candidate"],
+        "path": "models/ca4d1da7e",
+        "decision": "promoted",
+        "reason": "edit similarity is 0.045 above the champion's, and no metric is worse",
+        "candidate_digest": DIGESTS["candidate"],
+        "decided_at": datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC) + timedelta(days=1),
+    }

@@ -8,7 +8,8 @@ from known import held_out
 from logged import DAY, gap, lake_of, not_accepted
 
 from echo_dagster.evaluation import champion, gate
-from echo_dagster.evaluation.day import StaleEvaluation, decide_day, evaluate_day
+from echo_dagster.evaluation.champion import StaleEvaluation, decide_day
+from echo_dagster.evaluation.day import evaluate_day
 from echo_dagster.evaluation.provenance import ProvenanceMismatch
 from echo_dagster.holdout import is_held_out
 from echo_dagster.models import ResolvedModel

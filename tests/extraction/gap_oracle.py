@@ -1,7 +1,7 @@
 """An independent account of what gap extraction must say: a replay of the whole document, one gap at a time.
 
-The document is a list of cells, each with an identity and one UTF-16 unit. A gap is what stands between its two
-neighbour cells. Nothing is shared with the library, and nothing is fast. `sessions.py` makes the events.
+The document is a list of cells, each with an identity and one UTF-16 unit; every gap replays its own copy.
+Nothing is shared with the library, and nothing is fast. `sessions.py` makes the events.
 """
 
 import struct
@@ -46,12 +46,15 @@ class Replay:
     region: str | None = None
 
     def __post_init__(self):
-        self.left = self.cells[: self.start][-len(units(self.shown["prefix"])) :] if self.shown["prefix"] else []
-        known = 0 if self.shown["suffix"] is None else len(units(self.shown["suffix"])) - (self.stop - self.start)
+        self.left = (
+            self.cells[: self.start][-len(units(self.shown["prefix"])) :] if self.shown["prefix"] else []
+        )
+        known = (
+            0 if self.shown["suffix"] is None else len(units(self.shown["suffix"])) - (self.stop - self.start)
+        )
         self.right = self.cells[self.stop : self.stop + known]
         self.last_inside = self.opened
         self.accept_seen_at = None
-        self.last_edit = None
 
     @property
     def text(self):
@@ -89,9 +92,21 @@ class Replay:
         while len(self.retained) < len(HORIZONS) and self.accepted_at + HORIZONS[len(self.retained)] <= now:
             self.retained.append(len(self.accepted & set(self.cells)))
 
+    def follow(self, event, now, last_edit):
+        kind, was_open = event["kind"], self.ended is None
+        if kind == "edited":
+            self.edit(event, now)
+            if event["is_acceptance"] and self.is_awaiting and was_open and self.ended is None:
+                self.keep(self.is_awaiting, now)
+        elif kind == "cursor":
+            self.move_cursor(event["offset"], now, last_edit)
+        elif kind == "accepted" and event["completion_id"] == self.shown["completion_id"]:
+            self.accept(event, now)
+        elif kind == "closed":
+            self.end(now, "document_closed")
+
     def edit(self, event, now):
         start, stop, text = event["offset"], event["offset"] + event["length"], units(event["text"])
-        self.last_edit = now
         if self.is_lost:
             self.splice(start, stop, text)
             return
@@ -127,7 +142,9 @@ class Replay:
         if self.ended is None and (text or stop > start):
             self.n_edits += 1
             self.last_inside = now
-            kind = {None: "typed", "typing": "typed", "paste": "pasted", "agent": "agent"}.get(event["reason"])
+            kind = {None: "typed", "typing": "typed", "paste": "pasted", "agent": "agent"}.get(
+                event["reason"]
+            )
             if kind and not event["is_acceptance"]:
                 self.counts[kind] += len(text)
             if event["reason"] == "accept":
@@ -171,11 +188,11 @@ class Replay:
         self.unit_of.update(zip(fresh, text, strict=True))
         self.cells[start:stop] = fresh
 
-    def move_cursor(self, offset, now):
+    def move_cursor(self, offset, now, last_edit):
         policy = self.policy
         if self.ended is not None or not policy.cursor_jump or now < self.opened + policy.settle_s:
             return
-        if self.last_edit_of_stream is not None and now - self.last_edit_of_stream <= policy.cursor_grace_s:
+        if last_edit is not None and now - last_edit <= policy.cursor_grace_s:
             return
         if self.start <= offset <= self.stop:
             return
@@ -193,7 +210,9 @@ class Replay:
             return
         part = event["text"]
         proposed = len(units(self.shown["text"]))
-        self.accepted_chars = proposed if part is None else min(proposed, self.accepted_chars + len(units(part)))
+        self.accepted_chars = (
+            proposed if part is None else min(proposed, self.accepted_chars + len(units(part)))
+        )
         where = event["stands_at"]
         if event["is_before_edit"]:
             self.is_awaiting = where
@@ -205,15 +224,13 @@ class Replay:
         self.accepted_at = now if self.accepted_at is None else self.accepted_at
         self.is_awaiting = None
 
-    last_edit_of_stream = None
-
 
 def seconds(moment):
     return (moment - moment.__class__(1970, 1, 1, tzinfo=moment.tzinfo)) / timedelta(seconds=1)
 
 
 def replay_all(events, document, policy, until, close_open):
-    """Return what `gap_sessions` must hold for one stream, as dicts by completion id. `events` are in order."""
+    """Yield what `gap_sessions` must hold for one stream, as dicts. `events` are in order."""
     replays = []
     text = units(document)
     last_edit = None
@@ -221,51 +238,31 @@ def replay_all(events, document, policy, until, close_open):
         now = seconds(event["ts"])
         for replay in replays:
             replay.pass_time(now)
+            replay.follow(event, now, last_edit)
         if event["kind"] == "edited":
-            for replay in replays:
-                is_open = replay.ended is None
-                replay.edit(event, now)
-                if event["is_acceptance"] and replay.is_awaiting and is_open and replay.ended is None:
-                    replay.keep(replay.is_awaiting, now)
             text[event["offset"] : event["offset"] + event["length"]] = units(event["text"])
             last_edit = now
-        elif event["kind"] == "cursor":
-            for replay in replays:
-                replay.last_edit_of_stream = last_edit
-                replay.move_cursor(event["offset"], now)
-        elif event["kind"] == "accepted":
-            for replay in replays:
-                if replay.shown["completion_id"] == event["completion_id"]:
-                    replay.accept(event, now)
-        elif event["kind"] == "closed":
-            for replay in replays:
-                replay.end(now, "document_closed")
         elif event["kind"] == "shown":
-            around = [r for r in replays if r.ended is None and r.start <= event["offset"] <= r.stop]
-            cells = [object() for _ in text]
-            start = event["offset"]
-            fresh = Replay(
-                policy=policy,
-                cells=cells,
-                unit_of=dict(zip(cells, text, strict=True)),
-                shown=event,
-                opened=now,
-                start=start,
-                stop=start + (event["length"] or 0),
-            )
-            fresh.region = (around[0] if around else fresh).shown["completion_id"]
-            replays.append(fresh)
+            replays.append(opened(event, now, text, replays, policy))
         yield from (result(replay, until) for replay in replays if replay.is_done(now))
         replays = [replay for replay in replays if not replay.is_done(now)]
     for replay in replays:
-        if replay.ended is None:
-            deadline, reason = replay.deadline()
-            if deadline < until:
-                replay.end(deadline, reason)
-            elif close_open:
-                replay.end(until, "stream_end")
+        deadline, reason = replay.deadline()
+        if deadline < until:
+            replay.end(deadline, reason)
+        elif close_open:
+            replay.end(until, "stream_end")
         if replay.ended is not None:
             yield result(replay, until)
+
+
+def opened(event, now, text, replays, policy):
+    cells = [object() for _ in text]
+    start, stop = event["offset"], event["offset"] + (event["length"] or 0)
+    fresh = Replay(policy, cells, dict(zip(cells, text, strict=True)), event, now, start, stop)
+    around = [old for old in replays if old.ended is None and old.start <= start <= old.stop]
+    fresh.region = (around[0] if around else fresh).shown["completion_id"]
+    return fresh
 
 
 def result(replay, until):

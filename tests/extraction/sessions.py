@@ -1,9 +1,9 @@
 """Random editing sessions for the tests: events of one stream, with what the log does not say beside them.
 
 Beside the columns of the experience log an event says `is_acceptance` (an edit that inserts a proposal),
-`stands_at` (where an accepted text stands once it is inserted) and `is_before_edit` (an acceptance logged before
-its edit). The alphabet is small, so that edits repeat what stands around them, and holds astral characters, CRLF
-and combining marks.
+`stands_at` (where an accepted text stands once it is inserted) and `is_before_edit` (an acceptance logged
+before its edit). The alphabet is small, so that edits repeat what stands around them, and holds astral
+characters, CRLF and combining marks.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -12,9 +12,22 @@ import polars as pl
 
 from echo_dagster import events as log
 
-ALPHABET = ("a", "b", " ", "\n", "\r\n", "😀", "é", ")", "𝒳", "e\u0301")
-REASONS = (None, None, None, "typing", "typing", "paste", "undo", "format", "snippet", "auto_import", "agent", "other")
-START = datetime(2026, 1, 5, 20, 0, tzinfo=UTC)
+ALPHABET = ("a", "b", " ", "\n", "\r\n", "😀", "é", ")", "\U0001d4b3", "e\u0301")
+REASONS = (
+    None,
+    None,
+    None,
+    "typing",
+    "typing",
+    "paste",
+    "undo",
+    "format",
+    "snippet",
+    "auto_import",
+    "agent",
+    "other",
+)
+START = datetime(2026, 1, 5, 23, 40, tzinfo=UTC)  # most streams run over a midnight
 
 
 def width(text):
@@ -70,7 +83,9 @@ class Session:
 
     def change(self, start, stop, text, reason, **fields):
         removed = "".join(self.chars[start:stop])
-        self.write("edited", offset=self.offset(start), length=width(removed), text=text, reason=reason, **fields)
+        self.write(
+            "edited", offset=self.offset(start), length=width(removed), text=text, reason=reason, **fields
+        )
         self.chars[start:stop] = list(text)
         self.undo = (start, start + len(text), removed)
         self.cursor = start + len(text)
@@ -92,7 +107,9 @@ class Session:
             self.reject()
         elif roll < 0.999:
             position = self.rng.randint(0, len(self.chars))
-            self.write("snapshot", prefix="".join(self.chars[:position]), suffix="".join(self.chars[position:]))
+            self.write(
+                "snapshot", prefix="".join(self.chars[:position]), suffix="".join(self.chars[position:])
+            )
         else:
             self.write("closed")
 

@@ -18,7 +18,7 @@ PER_STREAM = 1_500
 
 POLICIES = [
     *PRESETS.values(),
-    Policy("narrow", idle_s=40, lifetime_s=60, far_units=20, max_final_units=25),
+    Policy("narrow", idle_s=40, lifetime_s=60, far_units=6, max_final_units=25),
     Policy("jumpy", idle_s=100, lifetime_s=150, cursor_jump=True, breaks_on_edit_elsewhere=False),
     Policy("patient", idle_s=3000, lifetime_s=12 * 3600, breaks_on_edit_elsewhere=False, max_final_units=60),
 ]

@@ -1,0 +1,157 @@
+from datetime import timedelta
+from hashlib import sha256
+
+import polars as pl
+import pytest
+from refinery_rows import DAY, scored, settings
+
+from echo_dagster.holdout import is_held_out
+from echo_dagster.lake import Lake
+from echo_dagster.refinery import window
+from echo_dagster.refinery.schema import REJECTED_SCHEMA
+
+EVERYTHING = {"low_quantile": 0.0, "high_quantile": 1.0}
+NEXT = DAY + timedelta(days=1)
+
+
+def days_of(lake, by_day):
+    for day, changes in by_day.items():
+        ids = [{"sample_id": f"{day.day}-{index}", **change} for index, change in enumerate(changes)]
+        lake.replace("scored_samples", scored(*ids).select(pl.lit(day).alias("day"), pl.all()), [day])
+    return lake
+
+
+def asked(**sections):
+    return settings(
+        **{"perplexity": EVERYTHING, "window": {"days": 3, "held_out_user_share": 0.0}, **sections}
+    )
+
+
+def reasons(built):
+    return dict(built.rejected.select("sample_id", "reason").iter_rows())
+
+
+def test_the_window_is_the_days_before_and_a_missing_day_is_none(tmp_path):
+    by_day = {DAY - timedelta(days=back): [{"content_hash": f"h{back}"}] for back in (0, 1, 3, 4)}
+    built = window.training_window(days_of(Lake(tmp_path), by_day), DAY, asked())
+    assert built.days == tuple(DAY - timedelta(days=back) for back in (3, 2, 1))
+    assert built.frame["sample_id"].to_list() == ["2-0", "4-0"]
+    assert built.by_day == {built.days[0]: 1, built.days[1]: 0, built.days[2]: 1}
+    assert (built.kept, built.dropped, built.considered) == (2, 0, 2)
+    assert built.frame.schema == window.TRAINING_SCHEMA and built.rejected.schema == REJECTED_SCHEMA
+
+
+def test_held_out_users_are_left_out(tmp_path):
+    users = [f"user{index}" for index in range(200)]
+    lake = days_of(Lake(tmp_path), {DAY: [{"user_id": user, "content_hash": user} for user in users]})
+    built = window.training_window(lake, NEXT, asked(window={"held_out_user_share": 0.2}))
+    held_out = set(pl.Series(users).filter(is_held_out(pl.Series(users), 0.2, 17)))
+    assert 20 <= len(held_out) <= 60
+    assert set(built.frame["user_id"]) == set(users) - held_out
+    assert built.by_reason() == [{"day": NEXT, "reason": "held_out_user", "n": len(held_out)}]
+
+
+def test_of_duplicates_on_several_days_the_first_stays(tmp_path):
+    same = {"content_hash": "same"}
+    lake = days_of(
+        Lake(tmp_path), {DAY: [same, {"content_hash": "x"}], DAY - timedelta(days=1): [same], NEXT: [same]}
+    )
+    built = window.training_window(lake, NEXT + timedelta(days=1), asked())
+    assert built.frame["sample_id"].to_list() == ["4-0", "5-1"]
+    assert built.rejected.select("sample_id", "reason", "value", "sample_day").rows() == [
+        ("5-0", "duplicate", 2.0, DAY),
+        ("6-0", "duplicate", 3.0, NEXT),
+    ]
+
+
+def test_a_held_out_user_takes_nobody_elses_sample_away(tmp_path):
+    users = pl.Series([f"user{index}" for index in range(50)])
+    out = users.filter(is_held_out(users, 0.5, 17))[0]
+    kept = users.filter(~is_held_out(users, 0.5, 17))[0]
+    both = [{"user_id": user, "content_hash": "same"} for user in (out, kept)]
+    built = window.training_window(
+        days_of(Lake(tmp_path), {DAY: both}), NEXT, asked(window={"held_out_user_share": 0.5})
+    )
+    assert built.frame["user_id"].to_list() == [kept]
+    assert list(reasons(built).values()) == ["held_out_user"]
+
+
+def test_the_window_is_denoised(tmp_path):
+    ladder = [{"middle_nats_per_token": float(step)} for step in range(1, 12)]
+    noise = {"middle_nats_per_token": 5.0, "ifd": 2.0}
+    built = window.training_window(
+        days_of(Lake(tmp_path), {DAY: [*ladder, noise]}),
+        NEXT,
+        asked(perplexity={"low_quantile": 0.05, "high_quantile": 0.95, "min_stratum": 2}),
+    )
+    assert reasons(built) == {"5-0": "ppl_low", "5-10": "ppl_high", "5-11": "ifd_above_one"}
+    assert set(built.rejected["stage"]) == {"denoise"}
+
+
+def test_a_large_window_is_a_seeded_sample(tmp_path):
+    lake = days_of(Lake(tmp_path), {DAY: [{} for _ in range(60)]})
+    small = {"held_out_user_share": 0.0, "max_samples": 20}
+    first, again, other = (
+        window.training_window(lake, NEXT, asked(window={**small, "seed": seed})) for seed in (1, 1, 2)
+    )
+    assert first.kept == other.kept == 20
+    assert first.by_reason() == [{"day": NEXT, "reason": "over_max_samples", "n": 40}]
+    assert first.digest == again.digest != other.digest
+
+
+def test_the_digest_is_the_content_and_nothing_else(tmp_path):
+    lake = days_of(Lake(tmp_path), {DAY: [{}, {"suffix": None}]})
+    built = window.training_window(lake, NEXT, asked())
+    told = window.content_digest(built.frame)
+    assert built.digest == told == window.content_digest(built.frame.reverse())
+    assert told == window.content_digest(built.frame.with_columns(ifd=0.1))
+    for column in ("middle", "suffix", "prefix", "sample_id"):
+        assert told != window.content_digest(built.frame.with_columns(pl.col(column) + "x"))
+    assert told != window.content_digest(built.frame.with_columns(pl.col("suffix").fill_null("")))
+
+
+def test_an_empty_window_is_an_empty_frame(tmp_path):
+    for lake in (Lake(tmp_path / "nothing"), days_of(Lake(tmp_path / "later"), {NEXT: [{}]})):
+        built = window.write_training_set(lake, DAY, None, asked())
+        assert built.frame.schema == window.TRAINING_SCHEMA and built.kept == built.considered == 0
+        assert built.digest == sha256().hexdigest()
+        assert lake.read("training_set", [DAY]).collect().is_empty()
+        assert window.leaks(lake, DAY, asked()) == {"held_out_user_samples": 0, "held_out_day_samples": 0}
+
+
+def test_a_training_set_is_written_beside_other_days_and_twice_alike(tmp_path):
+    lake = days_of(Lake(tmp_path), {DAY: [{}, {"ifd": 3.0}], NEXT: [{"content_hash": "other"}]})
+    third = NEXT + timedelta(days=1)
+    for _ in range(2):
+        built = [window.write_training_set(lake, day, None, asked()) for day in (NEXT, third)]
+    written = lake.read("training_set").sort("day", "sample_day", "sample_id").collect()
+    assert written.select("day", "sample_day", "sample_id").rows() == [
+        (NEXT, DAY, "5-0"),
+        (third, DAY, "5-0"),
+        (third, NEXT, "6-0"),
+    ]
+    assert written.filter(pl.col("day") == third).drop("day").equals(built[1].frame)
+    rejected = lake.read("rejected_samples").sort("day").collect()
+    assert rejected.select("day", "sample_day", "stage", "reason", "value").rows() == [
+        (day, DAY, "denoise", "ifd_above_one", 3.0) for day in (NEXT, third)
+    ]
+
+
+def test_a_window_that_holds_its_own_day_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="only days before it"):
+        window.training_window(Lake(tmp_path), DAY, asked(), [DAY])
+
+
+def test_leaks_are_counted(tmp_path):
+    lake = days_of(Lake(tmp_path), {DAY: [{}, {}, {}]})
+    built = window.write_training_set(lake, NEXT, None, asked())
+    assert window.leaks(lake, NEXT, asked()) == {"held_out_user_samples": 0, "held_out_day_samples": 0}
+    everybody = asked(window={"held_out_user_share": 1.0})
+    assert window.leaks(lake, NEXT, everybody)["held_out_user_samples"] == 3
+    late = built.frame.with_columns(
+        sample_day=pl.when(pl.int_range(pl.len()) == 0).then(NEXT).otherwise("sample_day"),
+        closed_at=pl.col("closed_at")
+        + pl.when(pl.int_range(pl.len()) == 1).then(timedelta(days=1)).otherwise(timedelta()),
+    )
+    lake.replace("training_set", late.select(pl.lit(NEXT).alias("day"), pl.all()), [NEXT])
+    assert window.leaks(lake, NEXT, asked())["held_out_day_samples"] == 2
