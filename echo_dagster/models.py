@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 #: Counts up whenever a conversion would write other bytes than before, so that older ones are made anew.
-_CONVERSION = 1
+_CONVERSION = 2
 #: What is fetched of a hub model: no second copy of the weights in another format.
 _HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "tokenizer*.json", "*config.json"]
 
@@ -166,11 +166,14 @@ def _packaged_gguf(package: str) -> Path:
 def _convert_gguf(gguf: Path, fim: FimTokens, target: Path) -> None:
     """Write a quantised model as a normal model directory in bf16, with the markers in its tokenizer."""
     import torch
+    from gguf import GGUFReader
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     tokenizer.save_pretrained(target)
     _repurpose(target / "tokenizer.json", fim.repurpose)
+    if GGUFReader(gguf).fields["tokenizer.ggml.pre"].contents() == "smollm":
+        _split_digits(target / "tokenizer.json")
     model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name)
     # transformers still takes the weights for quantised, and would refuse to save or train them
     del model.config.quantization_config
@@ -199,6 +202,18 @@ def _repurpose(tokenizer_json: Path, names: dict[int, str]) -> None:
         if old in vocabulary:
             vocabulary[name] = vocabulary.pop(old)
     raw["model"]["vocab"] = dict(sorted(vocabulary.items(), key=lambda item: item[1]))
+    tokenizer_json.write_text(json.dumps(raw, ensure_ascii=False), encoding="utf-8")
+
+
+def _split_digits(tokenizer_json: Path) -> None:
+    """Make a tokenizer take digits one by one, in place, as SmolLM was trained.
+
+    transformers reads from a GGUF file the vocabulary, not how text is split before it is looked up; without
+    this, a number behind two blanks or more becomes tokens that the model has seldom seen.
+    """
+    raw: dict[str, Any] = json.loads(tokenizer_json.read_text(encoding="utf-8"))
+    digits = {"type": "Digits", "individual_digits": True}
+    raw["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [digits, raw["pre_tokenizer"]]}
     tokenizer_json.write_text(json.dumps(raw, ensure_ascii=False), encoding="utf-8")
 
 

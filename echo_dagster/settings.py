@@ -125,22 +125,32 @@ class Training(_Section):
 class Evaluation(_Section):
     """The held-out comparison and the gate."""
 
-    max_samples: PositiveInt = Field(default=500, description="held-out gaps compared a day; beyond, a seeded sample")
+    max_samples: PositiveInt = Field(
+        default=500, description="held-out gaps compared a day; beyond, a seeded sample"
+    )
     max_new_tokens: PositiveInt = 64
     batch_size: PositiveInt = Field(default=32, description="gaps completed at a time")
-    batch_tokens: PositiveInt = Field(default=4096, description="tokens per batch when C_N's likelihood is taken")
+    batch_tokens: PositiveInt = Field(
+        default=4096, description="tokens per batch when C_N's likelihood is taken"
+    )
     bootstrap_samples: PositiveInt = 2000
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     min_samples: PositiveInt = Field(default=30, description="held-out gaps below which nothing is promoted")
-    min_slice_samples: PositiveInt = Field(default=20, description="gaps below which a language gets no line of its own")
+    min_slice_samples: PositiveInt = Field(
+        default=20, description="gaps below which a language gets no line of its own"
+    )
     acceptance_tolerance: Share = Field(
         default=0.02, description="how far below zero the interval of the gain in predicted AR may reach"
     )
     nats_tolerance: Annotated[float, Field(ge=0)] = Field(
         default=0.05, description="how far above zero the interval of the change in nats per token may reach"
     )
-    min_decisions: PositiveInt = Field(default=30, description="logged decisions that the calibrated user needs")
-    max_decisions: PositiveInt = Field(default=50_000, description="decisions it is fitted on; beyond, a seeded sample")
+    min_decisions: PositiveInt = Field(
+        default=30, description="logged decisions that the calibrated user needs"
+    )
+    max_decisions: PositiveInt = Field(
+        default=50_000, description="decisions it is fitted on; beyond, a seeded sample"
+    )
     seed: int = 17
 
 

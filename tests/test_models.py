@@ -180,6 +180,14 @@ def test_repurposed_ids_carry_the_markers_and_nothing_else_moves(own_copy):
     assert after.get_vocab_size() == before.get_vocab_size()
 
 
+def test_digits_are_split_before_the_blanks_around_them(own_copy):
+    before = models.load_tokenizer(own_copy).encode("x\n    12").tokens
+    models._split_digits(own_copy / "tokenizer.json")
+    after = models.load_tokenizer(own_copy).encode("x\n    12").tokens
+    assert before == ["x", "\u010a\u0120\u0120\u0120", "\u0120", "1", "2"]
+    assert after == ["x", "\u010a\u0120\u0120\u0120\u0120", "1", "2"]
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [({300: "<|new|>"}, "300 is no special token"), ({1: MIDDLE}, "has a token '<|fim_middle|>' already")],

@@ -71,14 +71,16 @@ def shown(row: Mapping[str, Any], mask: Mask, caps: Caps) -> Texts | str:
         return "a private key stands in it or near it"
     most = caps.text_chars + _MARGIN_CHARS
     replaced, proposal, final = replaced[:most], proposal[:most], final[:most]
-    if row["is_sample"]:
-        return Texts(prefix, suffix, mask(replaced), proposal, final)
-    prefix = _last(prefix, caps.context_lines + 1, caps.context_chars + _MARGIN_CHARS)
-    suffix = _first(suffix, caps.context_lines + 1, caps.context_chars + _MARGIN_CHARS)
+    if not row["is_sample"]:
+        prefix = _last(prefix, caps.context_lines + 1, caps.context_chars + _MARGIN_CHARS)
+        suffix = _first(suffix, caps.context_lines + 1, caps.context_chars + _MARGIN_CHARS)
     before, after = prefix[prefix.rfind("\n") + 1 :], suffix.partition("\n")[0]
-    for inside in {replaced, proposal, final}:
+    # Of a sample the refinery has checked C_1 and C_N in their place already.
+    for inside in {replaced} - {""} if row["is_sample"] else {replaced, proposal, final}:
         if mask(before + inside + after) != mask(before) + mask(inside) + mask(after):
             return "a secret stands across the border of the gap"
+    if row["is_sample"]:
+        return Texts(prefix, suffix, mask(replaced), proposal, final)
     return Texts(*(mask(text) for text in (prefix, suffix, replaced, proposal, final)))
 
 

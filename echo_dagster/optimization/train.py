@@ -14,6 +14,7 @@ import math
 import os
 import sys
 import time
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,6 +105,8 @@ def prepare(job: jobs.Job) -> tuple[Any, list[Sample]]:
     from echo_dagster.optimization import train_model as model_
 
     deepspeed.utils.logger.setLevel("WARNING")
+    # DeepSpeed 0.19 calls collectives that torch 2.13 has renamed; nothing here to mend
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
     transformers.utils.logging.disable_progress_bar()
     # On a CPU DeepSpeed compiles a shared-memory kernel at start, for a minute and with a C++ compiler. Only inference
     # calls it (`inference_all_reduce`), so it is told that the kernel does not fit this machine. To be dropped when

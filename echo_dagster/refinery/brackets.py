@@ -31,17 +31,17 @@ def boundaries(prefix: str, text: str, suffix: str) -> list[int]:
     """
     ends, states = _line_states(text)
     final_state = states[-1]
-    cursor_line = prefix[prefix.rfind("\n") + 1 :] + text
+    typed = prefix[prefix.rfind("\n") + 1 :]
     base: int | None = None
     found = []
     lines = text.split("\n")
     following = [*lines[1:], suffix.split("\n", 1)[0] if suffix else ""]
     for index, (end, state) in enumerate(zip(ends, states, strict=True)):
-        line = cursor_line.split("\n", 1)[0] if index == 0 else lines[index]
+        line = typed + lines[0] if index == 0 else lines[index]
         if not line.strip():
             continue
-        if line.lstrip().startswith(_COMMENT_LINES):
-            continue  # a comment belongs to the statement below it
+        if line.lstrip().startswith(_COMMENT_LINES) and (index or not typed.strip()):
+            continue  # a comment belongs to the statement below it, unless the cursor stands in it
         if base is None or _indentation(line) < base:
             base = _indentation(line)
         if index == len(lines) - 1:

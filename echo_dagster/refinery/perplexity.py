@@ -1,6 +1,6 @@
 """Perplexity: how likely the reference model finds what the user wrote, and what was proposed, in context.
 
-What does not live here: how a likelihood is computed (`likelihood.py`), what is dropped for it (`denoise.py`).
+What does not live here: how a likelihood is computed (`likelihood.py`), what is dropped (`denoise.py`).
 """
 
 from __future__ import annotations

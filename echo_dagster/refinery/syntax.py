@@ -130,12 +130,15 @@ def is_boundary(parsed: Parsed, at: int) -> bool | None:
 
     False inside strings, comments, expressions, and bodies that C_N both opens and closes in a language of
     braces: a cut there would leave the brace open. False behind a line of comment, which belongs to the
-    statement below it.
+    statement below it, unless the cursor stands in it.
     """
     node = _node_at(parsed, at)
     if node.type == "ERROR":
         return None
-    if _is_comment_line(_descendant(parsed, max(at - 1, 0), at)):
+    if (
+        _is_comment_line(comment := _descendant(parsed, max(at - 1, 0), at))
+        and comment.start_byte >= parsed.start
+    ):
         return False
     bodies, lists = _BODIES[parsed.family], _LISTS[parsed.family]
     if node.type in lists:
@@ -149,8 +152,13 @@ def is_boundary(parsed: Parsed, at: int) -> bool | None:
 
 
 def statement_end(parsed: Parsed, at: int) -> int | None:
-    """Return where the innermost statement that holds byte `at` ends; None in an ERROR."""
+    """Return where the innermost statement that holds byte `at` ends; None in an ERROR.
+
+    For a line of comment that is the statement below it.
+    """
     node = _descendant(parsed, at, at + 1)
+    while _is_comment_line(node) and (below := node.next_named_sibling) and below.start_byte < parsed.end:
+        node = below
     while (parent := node.parent) is not None and parent.type not in _BODIES[parsed.family]:
         if parent.type == "ERROR":
             return None

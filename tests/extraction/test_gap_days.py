@@ -95,10 +95,14 @@ def test_a_gap_open_at_midnight_closes_tomorrow(tmp_path):
     assert run(lake, [DAYS[2]], PRESETS["echo"], tmp_path).gaps == 0
 
 
-def test_retention_stops_at_the_end_of_the_day_on_which_the_gap_closed(tmp_path):
+@pytest.mark.parametrize("is_edited_tomorrow", [True, False])
+def test_retention_stops_at_the_end_of_the_day_on_which_the_gap_closed(is_edited_tomorrow, tmp_path):
     lake = Lake(tmp_path / "lake")
     log = Log("a\nb").shown(42_900, 1, "xyz").edited(42_900, 1, 0, "xyz", "accept").accepted(42_900)
-    write(lake, log.edited(42_910, 6, 0, "!").edited(43_230, 1, 3, "").frame())
+    log.edited(42_910, 6, 0, "!")
+    if is_edited_tomorrow:
+        log.edited(43_230, 1, 3, "")
+    write(lake, log.frame())
     run(lake, DAYS, PRESETS["echo"], tmp_path)
     (gap,) = stored(lake, DAYS[0]).iter_rows(named=True)
     assert [gap[f"retained_{s}s"] for s in (0, 30, 120, 300, 600, 900)] == [3, 3, 3, 3, None, None]

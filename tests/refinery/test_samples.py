@@ -208,6 +208,18 @@ def test_of_a_proposal_shown_at_every_keystroke_the_first_showing_stays():
     ]
 
 
+def test_of_a_proposal_shown_often_the_showing_that_the_user_decided_on_stays():
+    shown = {"region_id": "r", "outcome": "superseded"}
+    kept, rejected = refined(
+        {**shown},
+        {**shown, "prefix": PREFIX + "ret", "final": "urn math.pi * radius**2"},
+        {**shown, "prefix": PREFIX + "return ", "final": "math.pi * radius**2", "outcome": "accepted"},
+        {**shown, "prefix": PREFIX + "return ", "final": "math.pi * radius**2"},
+    )
+    assert kept.select("sample_id", "outcome").rows() == [("g2", "accepted")]
+    assert rejected["reason"].to_list() == ["reshown", "reshown", "duplicate"]
+
+
 def test_duplicates_are_looked_for_within_a_day():
     both = gaps({}, {}).with_columns(day=pl.Series([DAY, DAY + timedelta(days=1)]))
     kept, _ = samples.refine(both, tokenizer(), settings())

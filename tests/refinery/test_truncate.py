@@ -79,6 +79,19 @@ PYTHON = {
         (BODY, "# twice\n    # or more\n    x = 2 * a\n    y = 1", "\n", "# twice"),
         ("# twice\n    # or more\n    x = 2 * a", "statement"),
     ),
+    "a comment that the cursor stands in is complete by itself": (
+        (BODY + "# twi", "ce the value\n    x = 2 * a\n    y = 1", "\n", "ce"),
+        ("ce the value", "line"),
+    ),
+    "a comment above a compound statement brings all of it": (
+        (
+            "",
+            "# a point\nclass A:\n    def f(self):\n        x = 1\n        y = 2\n\n    z = 3\nb = 1",
+            "\n",
+            "# a",
+        ),
+        ("# a point\nclass A:\n    def f(self):\n        x = 1\n        y = 2\n\n    z = 3", "statement"),
+    ),
     "an unfinished last statement is dropped": (
         (BODY, "x = 1\n    y = 2\n    z = call(", "\n\nprint(f(1))\n", "x = 2\n    y = 1"),
         ("x = 1\n    y = 2", "block"),
@@ -193,6 +206,10 @@ BRACKETS = {
     "a bracket in a string is no bracket": (
         ("go", "func f() {\n\t", 'a("(")\n\tb()', "\n}\n", "a"),
         ('a("(")', "line"),
+    ),
+    "a comment that the cursor stands in": (
+        ("go", "func f() {\n\t// tw", "ice (the value)\n\ta()\n\tb()", "\n}\n", "ice"),
+        ("ice (the value)", "line"),
     ),
     "a block comment": (
         ("c", "", "/* one {\n * two\n */\nint x;\nint y;", "\n", "/*"),

@@ -1,0 +1,139 @@
+import json
+import os
+import re
+from datetime import date
+
+import polars as pl
+import psutil
+import pytest
+
+from echo_dagster import models
+from echo_dagster.lake import Lake
+from echo_dagster.optimization import job, record
+from echo_dagster.optimization.job import Job, NothingToTrain, Prepared
+from echo_dagster.settings import Training
+
+DAY = date(2026, 1, 5)
+
+
+def test_a_job_says_all_that_training_needs(make_job, samples, tmp_path):
+    file = make_job(tmp_path, epochs=3)
+    read = Job.read(file)
+    assert file == tmp_path / read.digest / "job.json"
+    assert read.n_samples == samples.height and read.training.epochs == 3
+    frozen = pl.read_parquet(read.samples)
+    assert frozen.columns == ["sample_id", "language", "prefix", "suffix", "middle"]
+    assert frozen.equals(samples.select(frozen.columns).sort("sample_id"))
+    assert read.model.digest == models.digest(read.model.path)
+    assert read.deepspeed["zero_optimization"]["stage"] == 2 and read.lineage["tables"] == {"training_set": 3}
+
+
+def test_the_digest_names_what_can_change_the_weights_and_nothing_else(make_job, samples, tmp_path):
+    digest = make_job(tmp_path / "a").parent.name
+    assert make_job(tmp_path / "b").parent.name == digest  # another place
+    assert make_job(tmp_path / "a", rows=samples.sample(fraction=1, shuffle=True, seed=1)).parent.name == digest
+    others = [
+        make_job(tmp_path / "a", seed=1),
+        make_job(tmp_path / "a", deepspeed="zero1.json"),
+        make_job(tmp_path / "a", rows=samples.with_columns(middle=pl.col("middle") + " ")),
+        make_job(tmp_path / "a", rows=samples.head(-1)),
+    ]
+    assert len({digest, *(file.parent.name for file in others)}) == 5
+
+
+def test_nothing_to_train_on_is_a_mistake_of_the_caller(make_job, samples, tmp_path):
+    with pytest.raises(ValueError, match="empty"):
+        make_job(tmp_path, rows=samples.clear())
+    with pytest.raises(ValueError, match="twice"):
+        make_job(tmp_path, rows=pl.concat([samples, samples.head(1)]))
+    assert not any(tmp_path.iterdir())
+
+
+def test_settings_that_do_not_fit_each_other_are_told_before_anything_is_written(make_job, tmp_path):
+    with pytest.raises(ValueError, match="raise batch_size or lower ranks"):
+        make_job(tmp_path, ranks=9, batch_size=8)
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_command_is_the_launcher_with_one_process_per_rank(tmp_path):
+    command = job.command(tmp_path / "job.json", Training(ranks=3))
+    text = " ".join(command)
+    assert command[0].endswith("deepspeed") and "--num_accelerators 3" in text
+    assert text.endswith(f"--module echo_dagster.optimization.train --job {tmp_path / 'job.json'}")
+    ports = {re.search(r"--master_port (\d+)", " ".join(job.command(tmp_path, Training())))[1] for _ in range(5)}
+    assert len(ports) > 1  # two trainings on one machine do not meet
+
+
+def test_the_environment_names_its_owner_and_shares_the_cores(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    one, four = job.environment(Training()), job.environment(Training(ranks=4, batch_size=8))
+    pid, started = one[job.OWNER_VARIABLE].split(":")
+    assert int(pid) == os.getpid() and float(started) == psutil.Process().create_time()
+    assert "OMP_NUM_THREADS" not in one and four["OMP_NUM_THREADS"] == "2"
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert "OMP_NUM_THREADS" not in job.environment(Training(ranks=4, batch_size=8))
+
+
+def test_a_job_without_a_result_says_how_to_go_on(make_job, tmp_path):
+    with pytest.raises(job.TrainingMissing, match="Run it again"):
+        job.result(make_job(tmp_path).parent)
+
+
+def test_the_code_version_is_a_commit_or_a_release():
+    assert re.fullmatch(r"[0-9a-f]{40}(\+changed)?|\d+\.\d+.*", job.code_version())
+    assert re.fullmatch(r"[0-9a-f]{16}", job.code_digest())
+
+
+@pytest.fixture
+def lake(tmp_path, samples) -> Lake:
+    lake = Lake(tmp_path / "lake")
+    rows = samples.with_columns(day=pl.lit(DAY), sample_day=pl.lit(date(2026, 1, 4)), user_id=pl.lit("u"))
+    lake.replace("training_set", rows, [DAY])
+    return lake
+
+
+def test_a_day_is_prepared_from_its_training_set(lake, settings, tmp_path):
+    settings = settings.model_copy(update={"data_dir": tmp_path})
+    base = models.resolve(settings.base_model, tmp_path)
+    prepared = job.prepare_day(lake, DAY, base, base, settings)
+    assert isinstance(prepared, Prepared)
+    assert prepared.file.is_relative_to(tmp_path / "checkpoints" / "2026-01-05")
+    assert prepared.job.lineage["sample_days"] == ["2026-01-04"]
+    assert prepared.job.lineage["tables"] == {"training_set": lake.version("training_set")}
+
+
+@pytest.mark.parametrize("start_from", ["base", "champion"])
+def test_training_starts_from_the_base_model_or_from_what_serves(lake, settings, tmp_path, start_from):
+    training = settings.training.model_copy(update={"start_from": start_from})
+    settings = settings.model_copy(update={"data_dir": tmp_path, "training": training})
+    base = models.resolve(settings.base_model, tmp_path)
+    champion = models.ResolvedModel("served", tmp_path / "served", "c4amp10n")
+    prepared = job.prepare_day(lake, DAY, base, champion, settings)
+    assert isinstance(prepared, Prepared)
+    assert prepared.job.model.digest == (base.digest if start_from == "base" else "c4amp10n")
+
+
+def test_a_day_with_too_few_samples_trains_nothing_and_says_why(lake, settings, tmp_path):
+    training = settings.training.model_copy(update={"min_samples": 45})
+    settings = settings.model_copy(update={"data_dir": tmp_path, "training": training})
+    base = models.resolve(settings.base_model, tmp_path)
+    for day, told in ((DAY, "44 samples"), (date(2026, 1, 6), "0 samples")):
+        skipped = job.prepare_day(lake, day, base, base, settings)
+        assert isinstance(skipped, NothingToTrain) and told in skipped.reason and "45" in skipped.reason
+        record.write_skipped(lake, day, skipped.reason)
+    rows = lake.read("checkpoint").sort("day").collect()
+    assert rows["status"].to_list() == ["skipped", "skipped"] and rows["path"].null_count() == 2
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_weights_that_are_not_those_on_record_are_refused(make_job, lake, tmp_path):
+    file = make_job(tmp_path)
+    prepared = Prepared(file, Job.read(file))
+    prepared.job.result.mkdir()
+    (prepared.job.result / "tokenizer.json").write_text("{}")
+    told = {"job_digest": prepared.job.digest, "model_digest": "0123456789abcdef"}
+    (prepared.job.result / "provenance.json").write_text(json.dumps(told))
+    with pytest.raises(record.CheckpointBroken, match="materialize `checkpoint` again"):
+        record.write_trained(lake, DAY, prepared)
+    assert not lake.exists("checkpoint")

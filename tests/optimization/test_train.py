@@ -1,0 +1,208 @@
+"""Real DeepSpeed runs of the tiny model: some in one process (`scenario.py`), one through launcher and Dagster Pipes."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from echo_dagster import models
+from echo_dagster.lake import Lake
+from echo_dagster.optimization import job, record
+from echo_dagster.optimization.job import Job, Prepared
+
+SCENARIO = Path(__file__).with_name("scenario.py")
+ROOT = Path(__file__).resolve().parents[2]
+slow = pytest.mark.skipif(os.environ.get("ECHO_SLOW_TESTS") != "1", reason="minutes; set ECHO_SLOW_TESTS=1")
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A job after its run, and what the process said about it."""
+
+    job: Job
+    said: str
+
+    @property
+    def record(self) -> dict:
+        return job.result(self.job.out)
+
+    @property
+    def losses(self) -> list[float]:
+        history = json.loads((self.job.result / "history.json").read_text())
+        return [row["loss_nats_per_token"] for row in history]
+
+
+def variables() -> dict[str, str]:
+    """One thread: the tiny model gains nothing by two, and machines that run tests are busy."""
+    return os.environ | {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture(scope="module")
+def runs(make_job, samples, tmp_path_factory) -> dict[str, Ran]:
+    """A dozen jobs, trained in one process."""
+    home = tmp_path_factory.mktemp("jobs")
+    files = {
+        "zero2": make_job(home / "zero2"),
+        "again": make_job(home / "again"),
+        "zero0": make_job(home, deepspeed="zero0.json"),
+        "zero3": make_job(home, deepspeed="zero3.json"),
+        "cut": make_job(home, micro_batch_size=3),
+        "recomputed": make_job(home, recompute_activations=True),
+        "last_layer": make_job(home, last_layers=1),
+        "diverged": make_job(home, learning_rate=1e30),
+        "stopped": make_job(home / "stopped"),
+        "stopped_zero3": make_job(home / "stopped", deepspeed="zero3.json", micro_batch_size=3, last_layers=1),
+        "whole_zero3": make_job(home / "whole", deepspeed="zero3.json", micro_batch_size=3, last_layers=1),
+        "too_long": make_job(home, rows=samples.with_columns(middle=pl.lit("value = " * 300))),
+    }
+    turns = [str(file) for name, file in files.items() if not name.startswith("stopped")]
+    for name, step in (("stopped", 5), ("stopped_zero3", 7)):
+        turns += [f"{files[name]}={step}", str(files[name])]
+    ended = subprocess.run([sys.executable, str(SCENARIO), *turns], env=variables(), capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    return {name: Ran(Job.read(file), ended.stdout + ended.stderr) for name, file in files.items()}
+
+
+def test_the_loss_falls_on_what_can_be_learnt(runs):
+    losses = runs["zero2"].losses
+    assert len(losses) == 12 and losses[0] > 5.5 and losses[-1] < losses[0] - 2.5
+    metrics = runs["zero2"].record["metrics"]
+    assert metrics["steps"] == 12 and metrics["final_loss_nats_per_token"] == pytest.approx(losses[-1])
+
+
+def test_the_result_is_a_directory_that_transformers_loads(runs):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    ran = runs["zero2"]
+    model = AutoModelForCausalLM.from_pretrained(ran.job.result)
+    assert model.dtype == AutoModelForCausalLM.from_pretrained(ran.job.model.path).dtype
+    assert model.config.use_cache and model.generation_config.eos_token_id is not None
+    assert AutoTokenizer.from_pretrained(ran.job.result).vocab_size == model.config.vocab_size
+    tokenizer = (ran.job.result / "tokenizer.json").read_bytes()
+    assert tokenizer == (ran.job.model.path / "tokenizer.json").read_bytes()
+    assert not ran.job.work.exists()
+
+
+def test_the_provenance_names_inputs_and_outcome(runs):
+    ran = runs["zero2"]
+    told = ran.record
+    assert told["model_digest"] == models.digest(ran.job.result) != ran.job.model.digest
+    assert told["started_from"] == {"name": "tiny", "digest": ran.job.model.digest}
+    assert told["samples"] == {"count": 44, "digest": ran.job.samples_digest}
+    assert told["lineage"] == {"day": "2026-01-01", "tables": {"training_set": 3}}
+    assert told["training"] == ran.job.training.model_dump(mode="json")
+    assert told["metrics"]["tokens"] > told["metrics"]["target_tokens"] > 44
+    assert str(ran.job.out.parent) not in json.dumps(told)  # the record is true wherever the model is moved
+
+
+def test_the_same_job_gives_the_same_weights(runs):
+    assert runs["zero2"].job.out != runs["again"].job.out
+    assert runs["zero2"].record["model_digest"] == runs["again"].record["model_digest"]
+    assert runs["zero2"].losses == runs["again"].losses
+
+
+def test_recomputing_activations_changes_nothing(runs):
+    assert runs["recomputed"].losses == runs["zero2"].losses
+
+
+@pytest.mark.parametrize("name", ["zero0", "zero3", "cut"])
+def test_how_memory_is_shared_and_steps_are_cut_does_not_change_what_is_learnt(runs, name):
+    assert runs[name].losses == pytest.approx(runs["zero2"].losses, abs=0.02)  # bf16 sums, in another order
+    assert runs[name].losses[:2] == pytest.approx(runs["zero2"].losses[:2], abs=1e-3)
+
+
+def test_only_the_last_block_and_the_norm_learn(runs):
+    from safetensors.torch import load_file
+
+    ran = runs["last_layer"]
+    before, after = (load_file(path / "model.safetensors") for path in (ran.job.model.path, ran.job.result))
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not before[name].equal(after[name])}
+    assert changed == {name for name in before if name.startswith("model.layers.1.")} | {"model.norm.weight"}
+
+
+@pytest.mark.parametrize(("stopped", "whole"), [("stopped", "zero2"), ("stopped_zero3", "whole_zero3")])
+def test_a_stopped_training_goes_on_to_the_very_same_weights(runs, stopped, whole):
+    assert "STOPPED told to stop after step 5 of 12" in runs[stopped].said
+    assert "STOPPED told to stop after step 7 of 12" in runs[stopped].said
+    told = runs[stopped].record
+    assert told["metrics"]["resumed_at_steps"] == ("5" if stopped == "stopped" else "7")
+    assert told["model_digest"] == runs[whole].record["model_digest"]
+    assert runs[stopped].losses == runs[whole].losses
+
+
+def test_a_diverging_training_stops_and_leaves_no_model(runs):
+    assert re.search(r"FAILED .*training diverged; lower training.learning_rate", runs["diverged"].said)
+    with pytest.raises(job.TrainingMissing):
+        job.result(runs["diverged"].job.out)
+
+
+def test_samples_longer_than_the_window_are_told_with_their_number(runs):
+    assert "FAILED 44 of 44 samples have a middle that does not fit in max_tokens (512)" in runs["too_long"].said
+
+
+@pytest.fixture(scope="module")
+def piped(make_job, tmp_path_factory):
+    """Two ranks, through the launcher, as a Pipes child of a real Dagster run."""
+    file = make_job(tmp_path_factory.mktemp("piped"), ranks=2)
+    training = Job.read(file).training
+
+    @dg.asset(check_specs=[dg.AssetCheckSpec(job.FINISHED_CHECK, asset="trained")])
+    def trained(context: dg.AssetExecutionContext, child: dg.PipesSubprocessClient):
+        environment = job.environment(training) | {"PYTHONPATH": str(ROOT)}
+        return child.run(context=context, command=job.command(file, training), env=environment).get_results()
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        resources = {"child": dg.PipesSubprocessClient()}
+        result = dg.materialize([trained], instance=instance, resources=resources, raise_on_error=False)
+        yield result, Prepared(file, Job.read(file)), instance.all_logs(result.run_id)
+
+
+def test_two_ranks_train_as_a_child_of_dagster(piped, runs):
+    result, prepared, _ = piped
+    assert result.success
+    told = job.result(prepared.job.out)
+    assert told["machine"]["ranks"] == 2
+    history = json.loads((prepared.job.result / "history.json").read_text())
+    losses = [row["loss_nats_per_token"] for row in history]
+    assert losses == pytest.approx(runs["zero2"].losses, abs=0.02)
+
+
+def test_dagster_is_told_the_outcome_and_the_check(piped):
+    result, prepared, _ = piped
+    (materialized,) = result.asset_materializations_for_node("trained")
+    metadata = materialized.metadata
+    assert metadata["steps"].value == 12 and metadata["samples"].value == 44
+    assert metadata["final_loss_nats_per_token"].value < metadata["first_loss_nats_per_token"].value
+    assert metadata["loss_curve"].value.startswith("| steps | loss (nats/token) | learning rate |")
+    (check,) = result.get_asset_check_evaluations()
+    assert check.check_name == "trained_to_the_end" and check.passed
+    assert check.metadata["steps"].value == 12
+
+
+def test_dagster_hears_of_progress_in_lines_that_end_in_a_count(piped):
+    *_, logs = piped
+    messages = [entry.user_message for entry in logs]
+    assert any(re.fullmatch(r"loss \d.*: 12 of 12", message) for message in messages)
+    assert len([message for message in messages if message.startswith("loss")]) <= 5
+
+
+def test_what_was_trained_goes_into_the_lake(piped, tmp_path):
+    from datetime import date
+
+    _, prepared, _ = piped
+    lake = Lake(tmp_path / "lake")
+    trained = record.write_trained(lake, date(2026, 1, 5), prepared)
+    (row,) = lake.read("checkpoint").collect().to_dicts()
+    assert row["status"] == "trained" and row["path"] == str(prepared.job.result)
+    assert row["model_digest"] == trained.digest == models.digest(prepared.job.result)
+    assert row["n_samples"] == 44 and row["steps"] == len(trained.history) == 12
+    assert row["training_set_digest"] == prepared.job.samples_digest and row["training_set_version"] == 3
+    assert json.loads(row["provenance"])["job_digest"] == prepared.job.digest
