@@ -3,3 +3,11 @@
 An asset here resolves its days, calls one library function, and reports what it did. How anything is computed
 stands in `echo_dagster/`; what all assets share stands in `assets/conventions.py`.
 """
+
+import warnings
+
+import dagster as dg
+
+# Backfill policies and partition mappings are years old and still marked beta; a warning for each asset at each load
+# of the code location would bury the ones that matter. To go when Dagster marks them stable.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)

@@ -13,7 +13,9 @@ from echo_dagster.settings import Settings
     "acquisition",
     SCHEMA,
     kinds={"duckdb", "polars"},
-    check_specs=[conservation_spec("raw_events", "lines read = events + duplicates + quarantined, for every day")],
+    check_specs=[
+        conservation_spec("raw_events", "lines read = events + duplicates + quarantined, for every day")
+    ],
 )
 def raw_events(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]

@@ -72,7 +72,8 @@ def late_landing_files(
         return dg.SkipReason(f"{len(changed)} files changed, none of a finished day")
     return dg.SensorResult(
         run_requests=[
-            dg.RunRequest(run_key=f"{day}:{_mark(now, changed)}", partition_key=day.isoformat()) for day in late
+            dg.RunRequest(run_key=f"{day}:{_mark(now, changed)}", partition_key=day.isoformat())
+            for day in late
         ]
     )
 

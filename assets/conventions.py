@@ -30,10 +30,18 @@ RETRY = dg.RetryPolicy(max_retries=2, delay=5, backoff=dg.Backoff.EXPONENTIAL)
 ACCELERATOR_POOL = "accelerator"
 TRAINING_POOL = "training"
 
-_DAGSTER_TYPES = {pl.String(): "string", pl.Int64(): "int", pl.Float64(): "float", pl.Boolean(): "bool", pl.Date(): "date"}
+_DAGSTER_TYPES = {
+    pl.String(): "string",
+    pl.Int64(): "int",
+    pl.Float64(): "float",
+    pl.Boolean(): "bool",
+    pl.Date(): "date",
+}
 
 
-def data_asset(group: str, schema: pl.Schema, *, kinds: set[str], **options: Any) -> Callable[[Callable], dg.AssetsDefinition]:
+def data_asset(
+    group: str, schema: pl.Schema, *, kinds: set[str], **options: Any
+) -> Callable[[Callable], dg.AssetsDefinition]:
     """Return the decorator of an asset that is one Delta table, partitioned by day and written a range at a time."""
     return dg.asset(
         group_name=group,
@@ -72,7 +80,9 @@ def days_before(day: date, count: int) -> list[date]:
     return [day - timedelta(days=back) for back in range(count, 0, -1)]
 
 
-def progress(context: dg.AssetExecutionContext, what: str, every_s: float = 2.0) -> Callable[[int, int], None]:
+def progress(
+    context: dg.AssetExecutionContext, what: str, every_s: float = 2.0
+) -> Callable[[int, int], None]:
     """Return a callback that writes `what: done of total` to the run's log, at most every `every_s` seconds."""
     last = 0.0
 

@@ -76,7 +76,9 @@ def champion(
     """Which model serves from this day on, and why."""
     (day,) = days(context)
     row = champions.decide_day(lake, day, reference_model(settings), settings)
-    return dg.MaterializeResult(metadata={name: str(value) for name, value in row.items() if value is not None})
+    return dg.MaterializeResult(
+        metadata={name: str(value) for name, value in row.items() if value is not None}
+    )
 
 
 @dg.asset(
@@ -85,13 +87,19 @@ def champion(
     backfill_policy=RANGE,
     owners=OWNERS,
     kinds={"html"},
-    deps=["raw_events", "online_metrics", "scored_samples", "training_set", "checkpoint", "evaluated_model", "champion"],
+    deps=[
+        "raw_events",
+        "online_metrics",
+        "scored_samples",
+        "training_set",
+        "checkpoint",
+        "evaluated_model",
+        "champion",
+    ],
 )
 def report(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:
     """A self-contained HTML page: the day, the trend, the samples themselves with diffs."""
     paths = [reports.write(lake, day, settings) for day in days(context)]
-    return dg.MaterializeResult(
-        metadata={"path": dg.MetadataValue.path(str(paths[-1])), "pages": len(paths)}
-    )
+    return dg.MaterializeResult(metadata={"path": dg.MetadataValue.path(str(paths[-1])), "pages": len(paths)})

@@ -2,7 +2,16 @@
 
 import dagster as dg
 
-from assets.conventions import conservation, conservation_spec, data_asset, days, progress, rows, table, window
+from assets.conventions import (
+    conservation,
+    conservation_spec,
+    data_asset,
+    days,
+    progress,
+    rows,
+    table,
+    window,
+)
 from echo_dagster.extraction import days as extraction
 from echo_dagster.extraction.policies import PRESETS
 from echo_dagster.extraction.schema import GAP_SCHEMA
@@ -16,7 +25,9 @@ from echo_dagster.settings import Settings
     kinds={"duckdb", "python"},
     deps=[dg.AssetDep("raw_events", partition_mapping=window(-1))],
     check_specs=[
-        conservation_spec("gap_sessions", "proposals shown = gaps closed + gaps still open at the day's end, for every day")
+        conservation_spec(
+            "gap_sessions", "proposals shown = gaps closed + gaps still open at the day's end, for every day"
+        )
     ],
 )
 def gap_sessions(

@@ -70,7 +70,9 @@ def checkpoint(
             ],
         )
     reported = training.run(
-        context=context, command=job.command(prepared.file, settings.training), env=job.environment(settings.training)
+        context=context,
+        command=job.command(prepared.file, settings.training),
+        env=job.environment(settings.training),
     ).get_materialize_result()
     trained = record.write_trained(lake, day, prepared)
     return dg.MaterializeResult(

@@ -33,14 +33,18 @@ from echo_dagster.settings import Settings, load
     SAMPLE_SCHEMA,
     kinds={"polars"},
     deps=["gap_sessions", "base_model"],
-    check_specs=[conservation_spec("filtered_samples", "gaps = samples + rejected at the filters, for every day")],
+    check_specs=[
+        conservation_spec("filtered_samples", "gaps = samples + rejected at the filters, for every day")
+    ],
 )
 def filtered_samples(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:
     """Samples cut to the token budget, that pass every quality filter. Drops have a reason code."""
     tokenizer = models.load_tokenizer(reference_model(settings).path)
-    done = samples.refine_days(lake, days(context), tokenizer, settings, progress=progress(context, "filtering"))
+    done = samples.refine_days(
+        lake, days(context), tokenizer, settings, progress=progress(context, "filtering")
+    )
     return dg.MaterializeResult(
         metadata={**rows(done.kept, context), "rejected": table(done.by_reason())},
         check_results=[conservation(done.balances())],
@@ -52,7 +56,9 @@ def filtered_samples(
     BALANCED_SCHEMA,
     kinds={"duckdb"},
     deps=["filtered_samples"],
-    check_specs=[conservation_spec("balanced_samples", "samples = balanced + rejected by the balance, for every day")],
+    check_specs=[
+        conservation_spec("balanced_samples", "samples = balanced + rejected by the balance, for every day")
+    ],
 )
 def balanced_samples(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
@@ -103,7 +109,9 @@ def scored_samples(
     kinds={"polars", "deltalake"},
     deps=[dg.AssetDep("scored_samples", partition_mapping=window(-load().window.days, -1))],
     check_specs=[
-        conservation_spec("training_set", "scored samples of the window = training samples + rejected, for every day"),
+        conservation_spec(
+            "training_set", "scored samples of the window = training samples + rejected, for every day"
+        ),
         dg.AssetCheckSpec(
             "no_held_out_data",
             asset="training_set",
@@ -121,7 +129,9 @@ def training_set(
         for day in days(context)
     ]
     leaks = {day: training_window.leaks(lake, day, settings) for day in days(context)}
-    found = {f"{day} {what}": count for day, by_kind in leaks.items() for what, count in by_kind.items() if count}
+    found = {
+        f"{day} {what}": count for day, by_kind in leaks.items() for what, count in by_kind.items() if count
+    }
     return dg.MaterializeResult(
         metadata={
             **rows(sum(one.kept for one in built), context),

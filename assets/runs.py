@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Iterator
+from hashlib import sha256
 
 import dagster as dg
 from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus, RunsFilter
@@ -68,7 +68,9 @@ def materialize(
         raise ValueError(f"unknown assets: {', '.join(unknown)}; expected some of {', '.join(sorted(known))}")
     keys = [(first + timedelta(days=ahead)).isoformat() for ahead in range((last - first).days + 1)]
     if outside := [key for key in keys if not DAYS.has_partition_key(key)] or not keys:
-        raise ValueError(f"no such days: {outside or f'{first} to {last}'}; the partitions end yesterday (UTC)")
+        raise ValueError(
+            f"no such days: {outside or f'{first} to {last}'}; the partitions end yesterday (UTC)"
+        )
     data = [name for name in chosen if name in (*DATA_ASSETS, "base_model")]
     model = [name for name in chosen if name not in data]
     plan = [(keys, data)] if data else []
@@ -96,7 +98,10 @@ def _run(
     label = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     tags = {_INPUTS_TAG: inputs}
     if len(days) > 1:
-        tags |= {"dagster/asset_partition_range_start": days[0], "dagster/asset_partition_range_end": days[-1]}
+        tags |= {
+            "dagster/asset_partition_range_start": days[0],
+            "dagster/asset_partition_range_end": days[-1],
+        }
     with _followed(instance, run_id, label, on_step):
         result = defs.resolve_job_def("daily").execute_in_process(
             instance=instance,
@@ -124,8 +129,6 @@ def _explain(label: str, run_id: str, failures: Sequence[dg.DagsterEvent]) -> st
 
 def _inputs(settings: Settings, days: Sequence[str]) -> str:
     """Return a mark of all that a run reads from outside: landing files of the days, settings and code."""
-    from hashlib import sha256
-
     files = landing.fingerprint(settings)
     return sha256(f"{files}|{settings.digest}|{__version__}|{days}".encode()).hexdigest()[:16]
 

@@ -10,12 +10,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from echo_dagster import terminal
+
+if TYPE_CHECKING:
+    from echo_dagster.models import ResolvedModel
+    from echo_dagster.settings import Settings
 
 app = typer.Typer(
     name="echo-dagster",
@@ -62,7 +66,10 @@ def extract(
         read = files.read_events(events)
         found = gaps.extract_frame(read.events, policies.PRESETS[policy])
         files.write(found, out)
-    _tell("extracted", {"events": read.events.height, "quarantined": read.quarantined.height, "gaps": found.height})
+    _tell(
+        "extracted",
+        {"events": read.events.height, "quarantined": read.quarantined.height, "gaps": found.height},
+    )
 
 
 @app.command()
@@ -84,36 +91,115 @@ def refine(
         files.write(kept, out)
         files.write(dropped, rejected)
     reasons = dropped.group_by("reason").len().sort("len", "reason", descending=[True, False])
-    _tell("refined", {"samples": kept.height, **{f"rejected: {reason}": n for reason, n in reasons.iter_rows()}})
+    _tell(
+        "refined", {"samples": kept.height, **{f"rejected: {reason}": n for reason, n in reasons.iter_rows()}}
+    )
 
 
 @app.command()
 def score(
     samples: Annotated[str, typer.Argument(help="samples, as refine writes them")],
     out: Annotated[str, typer.Option(help="where the scored samples go")],
-    model: Annotated[Path | None, typer.Option(help="a model directory; by default the configured base model")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="a model directory; by default the configured base model")
+    ] = None,
     config: Annotated[Path | None, _CONFIG] = None,
 ) -> None:
     """Add likelihoods of C_N and C_1 under a model, in nats per token."""
-    from echo_dagster import files, models, settings
-    from echo_dagster.refinery import perplexity
+    from echo_dagster import files, settings
+    from echo_dagster.refinery import perplexity, strata
     from echo_dagster.refinery.schema import SAMPLE_SCHEMA
 
     with _failing_plainly():
         configured = settings.load(config)
-        base = models.resolve(configured.base_model, configured.data_dir)
-        path, scorer = (base.path, base.digest) if model is None else (model, models.digest(model))
+        scorer = _model(configured, model)
         with terminal.bar("scoring") as progress:
             scored = perplexity.score(
-                files.read(samples, SAMPLE_SCHEMA),
-                path,
+                files.read(samples, SAMPLE_SCHEMA).with_columns(strata.stratum()),
+                scorer.path,
                 configured.base_model.fim,
                 configured.perplexity,
-                scorer=scorer,
+                scorer=scorer.digest,
                 progress=progress,
             )
         files.write(scored, out)
     _tell("scored", {"samples": scored.height})
+
+
+@app.command()
+def train(
+    samples: Annotated[
+        str, typer.Argument(help="samples: at least prefix, suffix, middle, language, sample_id")
+    ],
+    out: Annotated[Path, typer.Option(help="a directory for jobs and checkpoints")],
+    model: Annotated[
+        Path | None, typer.Option(help="start here; by default the configured base model")
+    ] = None,
+    config: Annotated[Path | None, _CONFIG] = None,
+) -> None:
+    """Fine-tune on samples with DeepSpeed, and print the path of the model directory."""
+    import os
+    import subprocess
+
+    import polars as pl
+
+    from echo_dagster import files, settings
+    from echo_dagster.optimization import job
+    from echo_dagster.optimization.schema import TRAINED_COLUMNS
+
+    with _failing_plainly():
+        configured = settings.load(config)
+        start = _model(configured, model)
+        chosen = files.read(samples, pl.Schema(dict.fromkeys(TRAINED_COLUMNS, pl.String())))
+        lineage = {"samples": samples}
+        prepared = job.prepare(chosen, start, configured.base_model.fim, configured, out, lineage)
+        command = job.command(prepared, configured.training)
+        terminal.console.print(" ".join(command), highlight=False, soft_wrap=True)
+        done = subprocess.run(
+            command, env={**os.environ, **job.environment(configured.training)}, check=False
+        )
+        if done.returncode:
+            raise ValueError(f"training ended with exit status {done.returncode}; its messages stand above")
+    typer.echo(job.Job.read(prepared).result)
+
+
+@app.command()
+def evaluate(
+    samples: Annotated[str, typer.Argument(help="held-out samples, scored or not")],
+    model: Annotated[Path, typer.Option(help="the candidate's model directory")],
+    out: Annotated[str, typer.Option(help="where the comparison goes, with its intervals")],
+    predictions: Annotated[str | None, typer.Option(help="where what each model wrote goes")] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="compare with this; by default the configured base model")
+    ] = None,
+    config: Annotated[Path | None, _CONFIG] = None,
+) -> None:
+    """Compare a model with the base model on held-out samples, with paired bootstrap intervals."""
+    import polars as pl
+
+    from echo_dagster import files, settings
+    from echo_dagster.evaluation import compare
+    from echo_dagster.refinery.schema import SAMPLE_SCHEMA
+
+    with _failing_plainly():
+        configured = settings.load(config)
+        held_out = files.read(samples, SAMPLE_SCHEMA).with_columns(is_held_out_user=pl.lit(False))
+        models = {"base": _model(configured, base), "candidate": _model(configured, model)}
+        with terminal.bar("evaluating") as progress:
+            written, compared = compare.compare(
+                held_out, models, configured.base_model.fim, configured.evaluation, progress=progress
+            )
+        files.write(compared, out)
+        if predictions is not None:
+            files.write(written, predictions)
+    whole = compared.filter(pl.col("slice") == "all")
+    named = pl.when(pl.col("versus").is_null()).then("role").otherwise(pl.format("{} - {}", "role", "versus"))
+    for who, metric, value, low, high, n in (
+        whole.select(named, "metric", "value", "low", "high", "n_samples").sort("metric").iter_rows()
+    ):
+        terminal.console.print(
+            f"{metric:24} {who:18} {value:8.3f}  [{low:.3f}, {high:.3f}]  n={n}", highlight=False
+        )
 
 
 @app.command()
@@ -165,7 +251,9 @@ def materialize(
 @app.command()
 def report(
     day: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")],
-    out: Annotated[Path | None, typer.Option(help="by default reports/<day>.html in the data directory")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="by default reports/<day>.html in the data directory")
+    ] = None,
     config: Annotated[Path | None, _CONFIG] = None,
 ) -> None:
     """Write the report of a day from what the lake holds, and print its path."""
@@ -177,6 +265,15 @@ def report(
         configured = settings.load(config)
         path = reports.write(Lake(configured.lake_dir), day.date(), configured, out)
     typer.echo(path)
+
+
+def _model(configured: Settings, path: Path | None) -> ResolvedModel:
+    """Return the model directory `path`, or the configured base model."""
+    from echo_dagster import models
+
+    if path is None:
+        return models.resolve(configured.base_model, configured.data_dir)
+    return models.ResolvedModel(path.name, path, models.digest(path))
 
 
 def _tell(title: str, counts: Mapping[str, object]) -> None:
@@ -203,5 +300,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-
-

@@ -1,8 +1,8 @@
 """`make demo`: simulated developers, the whole pipeline on what they did, and tables of what came of it.
 
-Run as `python -m echo_dagster.demo`, with `ECHO_CONFIG` naming configs/demo.yaml and `DAGSTER_HOME` a folder for
-Dagster's history. A second run does only what is not done yet. What does not live here: the tables
-(`demo_tables.py`), and every stage, which the demo runs as any user would.
+Run as `python -m echo_dagster.demo`, with `ECHO_CONFIG` naming configs/demo.yaml and `DAGSTER_HOME` a
+folder for Dagster's history. A second run does only what is not done yet. What does not live here: the
+tables (`demo_tables.py`), and every stage, which the demo runs as any user would.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from echo_dagster.settings import Settings
 CODE_BASE = "dagster"
 #: Three days to learn from and one to be tried on; sizes that two CPU cores finish in minutes.
 N_DAYS = 4
-N_USERS = 6
-GAPS_PER_USER_DAY = 22
+N_USERS = 7
+GAPS_PER_USER_DAY = 19
 SEED = 17
 
 
@@ -37,12 +37,12 @@ def main() -> int:
         progress(1, 1)
     counts = simulate(configured, base)
     materialize(first, last)
-    demo_tables.show(Lake(configured.lake_dir), configured, first, last, counts)
+    demo_tables.show(Lake(configured.lake_dir), configured, first, last, landed=counts)
     return 0
 
 
 def simulate(configured: Settings, base: ResolvedModel) -> dict[str, Any]:
-    """Write the landing files of simulated developers unless they stand there already; return their counts."""
+    """Write the landing files of simulated developers, unless they are there already; return the counts."""
     from echo_dagster.simulation import agent, workday
 
     source, out = _code_base(), _landing_folder(configured)

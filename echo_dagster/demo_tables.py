@@ -1,6 +1,8 @@
-"""What the demo prints at its end, read off the lake's tables: events, gaps, samples, perplexity, models, decision.
+"""What the demo prints at its end, read off the lake's tables: events, gaps, samples, perplexity, models,
+decision.
 
-What does not live here: running anything (`demo.py`), and the HTML report, which says more (`evaluation/report.py`).
+What does not live here: running anything (`demo.py`), and the HTML report, which says more
+(`evaluation/report.py`).
 """
 
 from __future__ import annotations
@@ -30,10 +32,11 @@ def show(
     settings: Settings,
     first: date,
     last: date,
+    *,
     landed: Mapping[str, Any],
     console: Console | None = None,
 ) -> None:
-    """Print the tables of days `first` to `last`; models are compared on `last`, which none of them has seen."""
+    """Print the tables of `first` to `last`; models are compared on `last`, which none of them has seen."""
     console = console or Console()
     days = [first + timedelta(days=ahead) for ahead in range((last - first).days + 1)]
     for table in (

@@ -27,9 +27,22 @@ from echo_dagster import utf16
 KINDS = ("shown", "accepted", "rejected", "edited", "cursor", "snapshot", "closed")
 
 #: Why an edit happened, where the tool says.
-EDIT_REASONS = ("typing", "accept", "paste", "undo", "redo", "format", "auto_import", "snippet", "agent", "other")
+EDIT_REASONS = (
+    "typing",
+    "accept",
+    "paste",
+    "undo",
+    "redo",
+    "format",
+    "auto_import",
+    "snippet",
+    "agent",
+    "other",
+)
 #: Why a proposal went away.
 REJECTION_REASONS = ("dismissed", "timeout", "superseded")
+
+_REASONS = {"edited": EDIT_REASONS, "rejected": REJECTION_REASONS}
 
 TIMESTAMP = pl.Datetime("us", "UTC")
 
@@ -119,7 +132,9 @@ def to_row(record: Mapping[str, Any]) -> tuple[Any, ...]:
             try:
                 value.encode("utf-8")
             except UnicodeEncodeError as error:
-                raise BadEvent("wrong_type", f"{name} holds half of a surrogate pair, which is no text") from error
+                raise BadEvent(
+                    "wrong_type", f"{name} holds half of a surrogate pair, which is no text"
+                ) from error
     values["ts"] = _timestamp(values["ts"])
     values["seq"] = 0 if values["seq"] is None else values["seq"]
     for name in ("seq", "offset", "length"):
@@ -131,10 +146,8 @@ def to_row(record: Mapping[str, Any]) -> tuple[Any, ...]:
     if values["consent"] is not None and not isinstance(values["consent"], bool):
         raise BadEvent("wrong_type", f"consent is {type(values['consent']).__name__}, expected true or false")
     _check_offsets(kind, values)
-    if kind == "edited" and values["reason"] is not None and values["reason"] not in EDIT_REASONS:
-        raise BadEvent("unknown_reason", f"an edit's reason is none of {', '.join(EDIT_REASONS)}")
-    if kind == "rejected" and values["reason"] is not None and values["reason"] not in REJECTION_REASONS:
-        raise BadEvent("unknown_reason", f"a rejection's reason is none of {', '.join(REJECTION_REASONS)}")
+    if (known := _REASONS.get(kind)) and values["reason"] not in (None, *known):
+        raise BadEvent("unknown_reason", f"a reason of {kind} is none of {', '.join(known)}")
     return tuple(values.values())
 
 
@@ -168,7 +181,10 @@ def _check_offsets(kind: str, values: Mapping[str, Any]) -> None:
         return
     prefix_units = utf16.length(values["prefix"])
     if values["offset"] < prefix_units:
-        raise BadEvent("impossible_offset", f"offset {values['offset']} lies before the end of a prefix of {prefix_units}")
+        raise BadEvent(
+            "impossible_offset",
+            f"offset {values['offset']} lies before the end of a prefix of {prefix_units}",
+        )
     replaced = values["length"] or 0
     known = 0 if values["suffix"] is None else utf16.length(values["suffix"])
     if replaced > known:

@@ -38,10 +38,10 @@ class _Vocabulary:
         for end in range(1, len(text)):
             if (token_id := self.by_bytes.get(text[:end])) is not None:
                 yield token_id
-        for token in self.ordered[bisect_left(self.ordered, text) :]:
-            if not token.startswith(text):
-                return
-            yield self.by_bytes[token]
+        place = bisect_left(self.ordered, text)
+        while place < len(self.ordered) and self.ordered[place].startswith(text):
+            yield self.by_bytes[self.ordered[place]]
+            place += 1
 
 
 @dataclass

@@ -103,7 +103,8 @@ class Lake:
             return DeltaTable(str(self.path(table)))
         except TableNotFoundError as error:
             raise TableMissing(
-                f"the table {table!r} has never been written below {self.root}; materialize the asset that writes it first"
+                f"the table {table!r} has never been written below {self.root}; "
+                "materialize the asset that writes it first"
             ) from error
 
 

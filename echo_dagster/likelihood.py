@@ -76,17 +76,22 @@ def nats_per_token(
 
 
 def _share_prompts(batch: Sequence[Encoded]) -> list[_Row]:
-    """Gather the targets of each prompt: what was proposed and what was written answer the same one."""
-    by_prompt: dict[tuple[int, ...], _Row] = {}
+    """Gather the targets of each prompt: what was proposed and what was written answer the same one.
+
+    A row takes targets until they are as long as its prompt: beyond that, sharing saves less than it pads.
+    """
+    rows: list[_Row] = []
+    last: dict[tuple[int, ...], _Row] = {}
     for place, sample in enumerate(batch):
         if len(sample.target_ids) < 2:
             raise ValueError("a target of no token has no likelihood; score only gaps that hold text")
-        # Behind a short prompt there is nothing to share: a row per target then pads less.
-        alone = (place,) if len(sample.prompt_ids) < len(sample.target_ids) else ()
-        row = by_prompt.setdefault((*sample.prompt_ids, -1, *alone), _Row(sample.prompt_ids))
+        row = last.get(tuple(sample.prompt_ids))
+        if row is None or len(row.ids()) + len(sample.target_ids) > 2 * len(row.prompt):
+            row = last[tuple(sample.prompt_ids)] = _Row(sample.prompt_ids)
+            rows.append(row)
         row.targets.append(sample.target_ids[:-1])
         row.places.append(place)
-    return list(by_prompt.values())
+    return rows
 
 
 def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[range]:

@@ -102,7 +102,9 @@ def load_causal_lm(path: Path) -> PreTrainedModel:
     """
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # for work of a second
     on_gpu = torch.cuda.is_available()
     is_bf16_native = on_gpu or torch.ops.mkldnn._is_mkldnn_bf16_supported()
     model: Any = AutoModelForCausalLM.from_pretrained(

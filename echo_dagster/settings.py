@@ -34,7 +34,9 @@ class Source(_Section):
     name: str
     importer: str
     path: str = Field(description="a glob below the working directory; {day} stands for YYYY-MM-DD")
-    consent: bool = Field(description="may these users' code be trained on, where an event does not say itself?")
+    consent: bool = Field(
+        description="may these users' code be trained on, where an event does not say itself?"
+    )
     cohort: str | None = None
     user: str | None = Field(default=None, description="whose log this is, for tools that record no user")
     repository: str | None = None
@@ -51,34 +53,60 @@ class Truncation(_Section):
     """How much of a gap becomes a sample, in tokens of the base model."""
 
     prefix_tokens: PositiveInt = Field(default=768, description="of the prefix, the tail that is kept")
-    suffix_tokens: Annotated[int, Field(ge=0)] = Field(default=256, description="of the suffix, the head that is kept")
-    middle_tokens: PositiveInt = Field(default=256, description="the longest C_N; it is cut between statements")
+    suffix_tokens: Annotated[int, Field(ge=0)] = Field(
+        default=256, description="of the suffix, the head that is kept"
+    )
+    middle_tokens: PositiveInt = Field(
+        default=256, description="the longest C_N; it is cut between statements"
+    )
 
 
 class Quality(_Section):
     """Thresholds of the quality filters. File-level figures follow BigCode's and OpenCoder's filters."""
 
-    min_middle_chars: PositiveInt = Field(default=3, description="fewest characters of C_N that are not white space")
+    min_middle_chars: PositiveInt = Field(
+        default=3, description="fewest characters of C_N that are not white space"
+    )
     max_line_chars: PositiveInt = Field(default=1000, description="longest line of the file around the gap")
     max_mean_line_chars: PositiveInt = Field(default=100, description="mean line of the file around the gap")
-    min_alphanumeric_share: Share = Field(default=0.25, description="letters and digits in the file around the gap")
-    max_encoded_chars: PositiveInt = Field(default=1024, description="longest run of base64 or hex in that file")
+    min_alphanumeric_share: Share = Field(
+        default=0.25, description="letters and digits in the file around the gap"
+    )
+    max_encoded_chars: PositiveInt = Field(
+        default=1024, description="longest run of base64 or hex in that file"
+    )
     max_pasted_share: Share = Field(default=0.5, description="pasted characters / characters of C_N")
     max_agent_share: Share = Field(default=0.5, description="characters an agent wrote / characters of C_N")
-    max_repeated_line_share: Share = Field(default=0.5, description="lines of C_N that repeat an earlier one of it")
-    max_suffix_copy_share: Share = Field(default=0.5, description="how much of C_N may stand in the suffix already")
-    min_suffix_copy_chars: PositiveInt = Field(default=10, description="a shorter copy of the suffix is chance")
-    languages: tuple[str, ...] = Field(default=(), description="languages to keep; empty keeps every known one")
+    max_repeated_line_share: Share = Field(
+        default=0.5, description="lines of C_N that repeat an earlier one of it"
+    )
+    max_suffix_copy_share: Share = Field(
+        default=0.5, description="how much of C_N may stand in the suffix already"
+    )
+    min_suffix_copy_chars: PositiveInt = Field(
+        default=10, description="a shorter copy of the suffix is chance"
+    )
+    languages: tuple[str, ...] = Field(
+        default=(), description="languages to keep; empty keeps every known one"
+    )
 
 
 class Balance(_Section):
     """The mix of a day. Shares of strata are tempered: share ** temperature, renormalised."""
 
-    temperature: Share = Field(default=0.7, description="1 keeps the day's mix, 0 gives every stratum the same share")
+    temperature: Share = Field(
+        default=0.7, description="1 keeps the day's mix, 0 gives every stratum the same share"
+    )
     max_samples: PositiveInt = Field(default=50_000, description="samples a day, but for the smallest strata")
-    max_user_share: Share = Field(default=0.3, description="of a day's samples; never below one user's equal share")
-    max_document_share: Share = Field(default=0.1, description="of a day's samples; never below one document's equal share")
-    min_stratum: Annotated[int, Field(ge=0)] = Field(default=8, description="no cap and no quota goes below this")
+    max_user_share: Share = Field(
+        default=0.3, description="of a day's samples; never below one user's equal share"
+    )
+    max_document_share: Share = Field(
+        default=0.1, description="of a day's samples; never below one document's equal share"
+    )
+    min_stratum: Annotated[int, Field(ge=0)] = Field(
+        default=8, description="no cap and no quota goes below this"
+    )
     seed: int = 17
 
 
@@ -88,16 +116,24 @@ class Perplexity(_Section):
     batch_tokens: PositiveInt = 4096
     low_quantile: Share = Field(default=0.02, description="C_N likelier than this teaches nothing")
     high_quantile: Share = Field(default=0.9, description="C_N less likely than this is noise")
-    max_ifd: Annotated[float, Field(gt=0)] = Field(default=1.0, description="above 1 the context makes C_N less likely")
-    min_stratum: PositiveInt = Field(default=20, description="a smaller stratum takes the band of its language, then of all")
+    max_ifd: Annotated[float, Field(gt=0)] = Field(
+        default=1.0, description="above 1 the context makes C_N less likely"
+    )
+    min_stratum: PositiveInt = Field(
+        default=20, description="a smaller stratum takes the band of its language, then of all"
+    )
 
 
 class Window(_Section):
     """What a training set is made of."""
 
     days: PositiveInt = Field(default=14, description="days before the training day, that day not included")
-    held_out_user_share: Share = Field(default=0.1, description="users who are never trained on, by a seeded hash")
-    max_samples: PositiveInt = Field(default=200_000, description="largest training set; beyond, a seeded sample")
+    held_out_user_share: Share = Field(
+        default=0.1, description="users who are never trained on, by a seeded hash"
+    )
+    max_samples: PositiveInt = Field(
+        default=200_000, description="largest training set; beyond, a seeded sample"
+    )
     seed: int = 17
 
 
@@ -106,19 +142,37 @@ class Training(_Section):
 
     deepspeed: str = Field(default="zero2.json", description="a file of configs/deepspeed/")
     ranks: PositiveInt = Field(default=1, description="processes, one for each GPU; on a CPU mostly one")
-    start_from: Literal["base", "champion"] = Field(default="base", description="the weights that a day starts from")
+    start_from: Literal["base", "champion"] = Field(
+        default="base", description="the weights that a day starts from"
+    )
     min_samples: PositiveInt = Field(default=32, description="a smaller training set trains nothing")
     epochs: PositiveInt = 1
     batch_size: PositiveInt = Field(default=8, description="samples per optimizer step, over all ranks")
-    micro_batch_size: PositiveInt = Field(default=8, description="samples per forward pass of a rank; lower saves memory")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(default=5e-5, description="the peak, reached after the warm-up")
-    warmup_share: Share = Field(default=0.05, description="of all steps, those in which the learning rate rises")
-    decay: Literal["linear", "cosine"] = Field(default="cosine", description="how the learning rate falls to zero")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(default=0.01, description="of matrices; norms and biases keep theirs")
-    max_grad_norm: Annotated[float, Field(gt=0)] = Field(default=1.0, description="a longer gradient is shortened to it")
-    last_layers: PositiveInt | None = Field(default=None, description="train only the last n blocks; null trains all")
+    micro_batch_size: PositiveInt = Field(
+        default=8, description="samples per forward pass of a rank; lower saves memory"
+    )
+    learning_rate: Annotated[float, Field(gt=0)] = Field(
+        default=5e-5, description="the peak, reached after the warm-up"
+    )
+    warmup_share: Share = Field(
+        default=0.05, description="of all steps, those in which the learning rate rises"
+    )
+    decay: Literal["linear", "cosine"] = Field(
+        default="cosine", description="how the learning rate falls to zero"
+    )
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        default=0.01, description="of matrices; norms and biases keep theirs"
+    )
+    max_grad_norm: Annotated[float, Field(gt=0)] = Field(
+        default=1.0, description="a longer gradient is shortened to it"
+    )
+    last_layers: PositiveInt | None = Field(
+        default=None, description="train only the last n blocks; null trains all"
+    )
     recompute_activations: bool = Field(default=False, description="less memory, a third more time")
-    checkpoint_minutes: Annotated[float, Field(gt=0)] = Field(default=10, description="the most work that a crash can lose")
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = Field(
+        default=10, description="the most work that a crash can lose"
+    )
     seed: int = 17
 
 
@@ -164,7 +218,9 @@ class FimTokens(_Section):
     suffix: str
     middle: str
     end: str
-    start: str | None = Field(default=None, description="what every prompt begins with, if the model was trained so")
+    start: str | None = Field(
+        default=None, description="what every prompt begins with, if the model was trained so"
+    )
     repurpose: dict[int, str] = Field(
         default={}, description="unused token ids that become the markers of a model that has none"
     )
@@ -173,7 +229,9 @@ class FimTokens(_Section):
 class ModelSource(_Section):
     """Where the weights come from: exactly one of the three."""
 
-    package: str | None = Field(default=None, description="an installed Python package that carries a GGUF file")
+    package: str | None = Field(
+        default=None, description="an installed Python package that carries a GGUF file"
+    )
     hub: str | None = Field(default=None, description="a Hugging Face hub id")
     revision: str | None = None
     path: str | None = Field(default=None, description="a local directory that transformers loads")
@@ -192,7 +250,9 @@ class ModelSettings(_Section):
     def _exactly_one(cls, source: ModelSource) -> ModelSource:
         given = [name for name in ("package", "hub", "path") if getattr(source, name)]
         if len(given) != 1:
-            raise ValueError(f"give exactly one of package, hub and path (given: {', '.join(given) or 'none'})")
+            raise ValueError(
+                f"give exactly one of package, hub and path (given: {', '.join(given) or 'none'})"
+            )
         return source
 
 
@@ -223,7 +283,9 @@ class Settings(_Section):
     @property
     def digest(self) -> str:
         """Return a short hash of everything that can change a result; paths and the clock are not in it."""
-        told = self.model_dump(mode="json", exclude={"data_dir", "sources", "schedule_hour_utc", "memory_limit"})
+        told = self.model_dump(
+            mode="json", exclude={"data_dir", "sources", "schedule_hour_utc", "memory_limit"}
+        )
         return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -247,7 +309,9 @@ def load(path: str | Path | None = None) -> Settings:
     model_file = _sibling(file, "models", f"{model_name}.yaml")
     if "base_model" not in raw:
         if model_file is None:
-            mistakes.append(f"model: {model_name!r} is no file of configs/models/; add {model_name}.yaml there")
+            mistakes.append(
+                f"model: {model_name!r} is no file of configs/models/; add {model_name}.yaml there"
+            )
         else:
             raw["base_model"] = _read(model_file)
     settings = None
@@ -260,16 +324,26 @@ def load(path: str | Path | None = None) -> Settings:
             if not (model_file is None and item["loc"] == ("base_model",))  # said above
         ]
     mistakes += _unknown_names(raw, "sources", "importer", importers.NAMES)
-    policy = (raw.get("extraction") or {}).get("policy", "echo") if isinstance(raw.get("extraction"), dict) else "echo"
+    policy = (
+        (raw.get("extraction") or {}).get("policy", "echo")
+        if isinstance(raw.get("extraction"), dict)
+        else "echo"
+    )
     if policy not in policies.PRESETS:
-        mistakes.append(f"extraction.policy: {policy!r} is unknown; expected one of {', '.join(policies.PRESETS)}")
+        mistakes.append(
+            f"extraction.policy: {policy!r} is unknown; expected one of {', '.join(policies.PRESETS)}"
+        )
     if settings is not None:
         if _sibling(file, "deepspeed", settings.training.deepspeed) is None:
             mistakes.append(
                 f"training.deepspeed: {settings.training.deepspeed!r} is no file of configs/deepspeed/; add it there"
             )
         names = [source.name for source in settings.sources]
-        mistakes += [f"sources: the name {name!r} is used twice" for name in sorted(set(names)) if names.count(name) > 1]
+        mistakes += [
+            f"sources: the name {name!r} is used twice"
+            for name in sorted(set(names))
+            if names.count(name) > 1
+        ]
         if settings.perplexity.low_quantile >= settings.perplexity.high_quantile:
             mistakes.append("perplexity.low_quantile: expected less than perplexity.high_quantile")
     if mistakes or settings is None:
@@ -286,11 +360,13 @@ def deepspeed_file(name: str) -> Path:
 def _find(path: str | Path) -> Path:
     file = Path(path)
     if not file.is_file():
-        raise SettingsError(f"{file} is no file; set ECHO_CONFIG to a configuration such as configs/pipeline.yaml")
+        raise SettingsError(
+            f"{file} is no file; set ECHO_CONFIG to a configuration such as configs/pipeline.yaml"
+        )
     return file
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
     try:
         raw = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
@@ -300,7 +376,9 @@ def _read(file: Path) -> dict[str, Any]:
     parent = raw.pop("extends", None)
     if parent is None:
         return raw
-    return _merge(_read(_find(file.parent / parent)), raw)
+    if file.resolve() in below:
+        raise SettingsError(f"{file} extends itself, through {parent}")
+    return _merge(_read(_find(file.parent / parent), (*below, file.resolve())), raw)
 
 
 def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

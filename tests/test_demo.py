@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from echo_dagster import demo, demo_tables
-from echo_dagster.events import QUARANTINE_SCHEMA, SCHEMA
 from echo_dagster.evaluation.schema import CHAMPION_SCHEMA, EVALUATED_SCHEMA
+from echo_dagster.events import QUARANTINE_SCHEMA, SCHEMA
 from echo_dagster.extraction.schema import GAP_SCHEMA
 from echo_dagster.lake import Lake
 from echo_dagster.refinery.schema import REJECTED_SCHEMA, SCORED_SCHEMA
@@ -130,7 +130,7 @@ def test_an_empty_lake_is_shown_as_empty(lake, tmp_path, tiny_settings: ModelSet
     configured = Settings(start_day=FIRST, base_model=tiny_settings, data_dir=tmp_path)
     console = Console(width=160)
     with console.capture() as captured:
-        demo_tables.show(lake, configured, FIRST, LAST, {"lines": 0}, console=console)
+        demo_tables.show(lake, configured, FIRST, LAST, landed={"lines": 0}, console=console)
     said = captured.get()
     assert "There is no report." in said
     assert "simulated" in said

@@ -52,7 +52,7 @@ def test_an_empty_day_makes_the_table_with_its_columns(lake):
 
 def test_a_row_outside_the_days_is_refused_and_nothing_changes(lake):
     lake.replace("t", frame(MONDAY, 1), [MONDAY])
-    with pytest.raises(Exception, match="predicate|Invalid data"):
+    with pytest.raises(Exception, match=r"predicate|Invalid data"):
         lake.replace("t", frame(TUESDAY, 2), [MONDAY])
     assert values(lake) == [1]
 

@@ -38,14 +38,22 @@ def test_a_batch_scores_what_transformers_scores_one_by_one(model, encoded, batc
 
 
 def test_targets_of_one_prompt_share_its_reading_and_see_nothing_of_each_other(model, encoded):
-    prompt = encoded[2].prompt_ids
-    texts = [sample.target_ids for sample in encoded if len(sample.target_ids) < len(prompt)]
-    batch = [Encoded(prompt, target) for target in texts] + [encoded[0]]
+    prompt = max((sample.prompt_ids for sample in encoded), key=len)
+    batch = [Encoded(prompt, sample.target_ids[:4]) for sample in encoded] + [encoded[0]]
     rows = likelihood._share_prompts(batch)
-    assert [len(row.targets) for row in rows] == [len(texts), 1]
-    assert len(texts) > 2
+    assert [len(row.targets) for row in rows] == [len(encoded), 1]
     expected = [reference_nats(model, sample) for sample in batch]
     assert likelihood.nats_per_token(model, batch, 4096) == pytest.approx(expected, abs=1e-4)
+
+
+def test_many_targets_of_one_prompt_make_several_rows(model, encoded):
+    batch = [encoded[2]] * 40
+    rows = likelihood._share_prompts(batch)
+    assert len(rows) > 1
+    assert all(len(row.ids()) <= 2 * len(row.prompt) for row in rows)
+    assert sorted(place for row in rows for place in row.places) == list(range(40))
+    nats = likelihood.nats_per_token(model, batch, 256)
+    assert nats == pytest.approx([reference_nats(model, encoded[2])] * 40, abs=1e-4)
 
 
 def test_the_end_token_does_not_count(model, encoded):

@@ -1,7 +1,7 @@
-"""A DeepSpeed configuration file made complete by the settings, as transformers' Trainer does it with `"auto"`.
+"""A DeepSpeed configuration file made complete by the settings, as transformers' Trainer does with `"auto"`.
 
-The files of configs/deepspeed/ say how memory is shared among ranks; the settings say what is learnt. A value that
-the settings own is `"auto"` in the file, or not there.
+The files of configs/deepspeed/ say how memory is shared among ranks; the settings say what is learnt. A value
+that the settings own is `"auto"` in the file, or not there.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def read(path: Path, training: Training) -> dict[str, Any]:
     """Read a configuration file and complete it.
 
     Raises:
-        ValueError: the file is not a JSON object, or states a value that the settings own. The message names the file.
+        ValueError: the file is not a JSON object, or states a value that the settings own; it is named.
     """
     try:
         config = json.loads(path.read_text(encoding="utf-8"))

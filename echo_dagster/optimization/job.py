@@ -1,13 +1,14 @@
 """A training job: a JSON file that says all that the training process needs, and the command that runs it.
 
-`prepare` freezes a training set and writes the file; `command` and `environment` start it by hand, from the CLI or
-through Dagster Pipes, all the same way; `result` reads what came of it. Imports neither torch nor DeepSpeed.
+`prepare` freezes a training set and writes the file; `command` and `environment` start it by hand, from the
+CLI or through Dagster Pipes, all the same way; `result` reads what came of it. Imports neither torch nor
+DeepSpeed.
 
 Layout of a job's directory `out`:
 
     job.json                what to train on what
-    work/samples.parquet    the frozen training set; work/ also holds checkpoints, and is gone when training is done
-    model/                  the result: a directory that transformers loads, with provenance.json and history.json
+    work/samples.parquet    the frozen training set; work/ also holds checkpoints, and goes when all is done
+    model/                  what transformers loads, with provenance.json and history.json
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from echo_dagster.settings import FimTokens, Settings, Training, deepspeed_file
 
 #: The asset check that the training process itself reports: every step was taken, and the loss is a number.
 FINISHED_CHECK = "trained_to_the_end"
-#: The process that asked for the training: when it is gone, the ranks stop. Its pid and the time it was started.
+#: The process that asked for the training, as pid:start time. When it is gone, the ranks stop.
 OWNER_VARIABLE = "ECHO_TRAINING_OWNER"
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -117,8 +118,8 @@ def prepare_day(
 ) -> Prepared | NothingToTrain:
     """Prepare the training of `day` on its training set, from the base model or from what serves.
 
-    The job's directory is named after its digest, so that another training never replaces the weights of a model
-    that serves already.
+    The job's directory is named after its digest, so that another training never replaces the weights of a
+    model that serves already.
     """
     rows = lake.read("training_set", [day]).collect() if lake.exists("training_set") else pl.DataFrame()
     if rows.height < settings.training.min_samples:
@@ -223,7 +224,7 @@ def environment(training: Training) -> dict[str, str]:
     variables = {
         OWNER_VARIABLE: f"{os.getpid()}:{psutil.Process().create_time()}",
         "TOKENIZERS_PARALLELISM": "false",
-        # Threads that wait by spinning cost nothing on an idle machine; beside other work they train 4 times slower.
+        # Threads that wait by spinning gain little on an idle machine; beside other work they cost a factor of 4.
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
     }
     if "DS_ACCELERATOR" not in os.environ and metadata.version("torch").endswith("+cpu"):
@@ -243,15 +244,15 @@ def result(out: Path) -> dict[str, Any]:
     file = out / "model" / "provenance.json"
     if not file.is_file():
         raise TrainingMissing(
-            f"{out} holds no trained model: training failed or was stopped; its output says why. Run it again to go on "
-            "from the last checkpoint"
+            f"{out} holds no trained model: training failed or was stopped; its output says why. Run it again "
+            "to go on from the last checkpoint"
         )
     record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return record
 
 
 def code_version() -> str:
-    """Return the git commit of this checkout, `+changed` where its code differs from it; else the package's version."""
+    """Return the git commit of this checkout, `+changed` where its code differs; else the package's version."""
     root = _PACKAGE.parent
     if (root / ".git").exists() and shutil.which("git"):
         try:

@@ -1,6 +1,7 @@
-"""Which samples make up which optimizer step, and at which learning rate. Pure functions of the settings and a seed.
+"""Which samples make up which optimizer step, and at which learning rate. Pure functions of settings and seed.
 
-A step's samples are of like length, so that little of a padded batch is padding; which step comes when is random.
+A step's samples are of like length, so that little of a padded batch is padding; which step comes when is
+random.
 What does not live here: tokens and weights (`train_model.py`).
 """
 
@@ -10,6 +11,7 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 #: Steps whose samples are sorted by length together: enough for even batches, few enough to stay random.
@@ -18,7 +20,7 @@ _POOL_STEPS = 64
 
 @dataclass(frozen=True)
 class Batching:
-    """How an optimizer step is cut: `ranks` x `accumulation` micro-batches of at most `micro_batch_size` samples."""
+    """How a step is cut: into `ranks` x `accumulation` micro-batches of at most `micro_batch_size` samples."""
 
     batch_size: int
     ranks: int
@@ -28,9 +30,9 @@ class Batching:
 
 @dataclass(frozen=True)
 class Step:
-    """One optimizer step, counted from 0. `micro_batches[i][r]` holds the samples of rank r's i-th forward pass.
+    """One optimizer step, counted from 0.
 
-    A micro-batch is empty where the step has fewer samples than micro-batches.
+    `micro_batches[i][r]` holds the samples of rank r's i-th forward pass. A micro-batch is empty where the step has fewer samples than micro-batches.
     """
 
     number: int
@@ -51,8 +53,8 @@ def batching(batch_size: int, micro_batch_size: int, ranks: int) -> Batching:
     """
     if batch_size < ranks:
         raise ValueError(
-            f"training.batch_size is {batch_size}, less than training.ranks ({ranks}): some ranks would never see a "
-            "sample; raise batch_size or lower ranks"
+            f"training.batch_size is {batch_size}, less than training.ranks ({ranks}): some ranks would never see "
+            "a sample; raise batch_size or lower ranks"
         )
     accumulation = math.ceil(batch_size / (micro_batch_size * ranks))
     return Batching(batch_size, ranks, accumulation, math.ceil(batch_size / (accumulation * ranks)))
@@ -82,7 +84,7 @@ def steps(lengths: Sequence[int], batches: Batching, *, epochs: int, seed: int) 
 def learning_rate(
     step: int, total: int, *, peak: float, warmup_share: float, decay: Literal["linear", "cosine"]
 ) -> float:
-    """Return the rate of a step: a linear rise to `peak`, then a fall that would reach 0 one step after the last."""
+    """Return the rate of a step: a linear rise to `peak`, then a fall that would reach 0 after the last."""
     warmup = math.ceil(total * warmup_share)
     if step < warmup:
         return peak * (step + 1) / warmup
@@ -107,7 +109,7 @@ def _cut(samples: Sequence[int], batches: Batching) -> tuple[tuple[tuple[int, ..
     """Deal a step's samples, sorted by length, so that ranks that work at the same time get like lengths."""
     n_slots = batches.ranks * batches.accumulation
     bounds = [len(samples) * slot // n_slots for slot in range(n_slots + 1)]
-    slots = [tuple(samples[low:high]) for low, high in zip(bounds, bounds[1:], strict=False)]
+    slots = [tuple(samples[low:high]) for low, high in pairwise(bounds)]
     return tuple(
         tuple(slots[turn * batches.ranks : (turn + 1) * batches.ranks])
         for turn in range(batches.accumulation)

@@ -1,6 +1,6 @@
-"""What came of a day's training, as the one row of the table `checkpoint`. Evaluation reads the model from here.
+"""What came of a day's training, as the one row of the table `checkpoint`.
 
-A model is found by its row, never by listing a directory.
+Evaluation finds the model by this row, never by listing a directory.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def write_trained(lake: Lake, day: date, prepared: Prepared) -> Trained:
     path = prepared.job.result
     if record["job_digest"] != prepared.job.digest or models.digest(path) != record["model_digest"]:
         raise CheckpointBroken(
-            f"{path} is not what its provenance.json says; remove {prepared.job.out} and materialize `checkpoint` again"
+            f"{path} is not what its provenance.json says; remove {prepared.job.out} and materialize "
+            "`checkpoint` again"
         )
     history = json.loads((path / "history.json").read_text(encoding="utf-8"))
     provenance = json.dumps(record, sort_keys=True)

@@ -2,9 +2,9 @@
 
     deepspeed --num_accelerators 1 --no_local_rank --module echo_dagster.optimization.train --job JOB.json
 
-`job.prepare` writes the job file. The program goes on from its last checkpoint, saves and exits with 143 when it is told
-to stop, and leaves a directory that transformers loads. What does not live here: the order of samples (`plan.py`), the
-loss (`train_model.py`), files (`train_checkpoint.py`), messages (`train_report.py`).
+`job.prepare` writes the job file. The program goes on from its last checkpoint, saves and exits with 143 when it
+is told to stop, and leaves a directory that transformers loads. What does not live here: the order of samples
+(`plan.py`), the loss (`train_model.py`), files (`train_checkpoint.py`), messages (`train_report.py`).
 """
 
 from __future__ import annotations
@@ -96,11 +96,11 @@ def run(job: jobs.Job, report: Reporter, stop: Stop) -> None:
 
 
 def prepare(job: jobs.Job) -> tuple[Any, list[Sample]]:
-    """Start the ranks' communication, load the model and give it to DeepSpeed; return the engine and the samples."""
+    """Start the ranks' communication and give the model to DeepSpeed; return the engine and the samples."""
     import deepspeed
     import torch
     import transformers
-    from transformers.integrations import HfDeepSpeedConfig
+    from transformers.integrations.deepspeed import HfDeepSpeedConfig
 
     from echo_dagster.optimization import train_model as model_
 
@@ -108,16 +108,15 @@ def prepare(job: jobs.Job) -> tuple[Any, list[Sample]]:
     # DeepSpeed 0.19 calls collectives that torch 2.13 has renamed; nothing here to mend
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
     transformers.utils.logging.disable_progress_bar()
-    # On a CPU DeepSpeed compiles a shared-memory kernel at start, for a minute and with a C++ compiler. Only inference
-    # calls it (`inference_all_reduce`), so it is told that the kernel does not fit this machine. To be dropped when
-    # DeepSpeed builds it on first use (0.19 builds it in TorchBackend.__init__).
+    # On a CPU DeepSpeed compiles a shared-memory kernel at start, for a minute and with a C++ compiler. Only
+    # inference calls it (`inference_all_reduce`), so DeepSpeed is told that it does not fit this machine. To be
+    # dropped when DeepSpeed builds it on first use (0.19 builds it in TorchBackend.__init__).
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed()
     torch.manual_seed(job.training.seed)
     samples = model_.encode_samples(job)
-    splitter = HfDeepSpeedConfig(
-        job.deepspeed
-    )  # under ZeRO 3, from_pretrained splits weights among ranks as it loads
+    # while this lives, from_pretrained splits weights among ranks as it loads them (ZeRO 3)
+    splitter = HfDeepSpeedConfig(job.deepspeed)
     model = model_.load(job)
     engine, *_ = deepspeed.initialize(
         model=model, model_parameters=model_.parameter_groups(model), config=job.deepspeed
@@ -174,11 +173,6 @@ def train(
                 )
             nats += _forward_backward(engine, model_, samples, ranks[engine.global_rank], step, target_tokens)
         loss = _sum_over_ranks(engine, nats) / target_tokens
-        if not math.isfinite(loss):
-            raise model_.TrainingError(
-                f"the loss of step {step.number + 1} is {loss}: training diverged; lower training.learning_rate or "
-                f"training.max_grad_norm. The checkpoint after step {saved_at} stays"
-            )
         rate = plan.learning_rate(
             step.number,
             total,
@@ -186,10 +180,7 @@ def train(
             warmup_share=settings.warmup_share,
             decay=settings.decay,
         )
-        for group in engine.optimizer.param_groups:
-            group["lr"] = rate
-        engine.step()
-        norm = engine.get_global_grad_norm()
+        norm = _update(engine, loss, rate, step=step.number + 1, saved_at=saved_at)
         progress.steps += 1
         progress.tokens += sum(lengths[sample] for sample in step.samples)
         progress.target_tokens += target_tokens
@@ -201,12 +192,32 @@ def train(
                 "loss_nats_per_token": loss,
                 "target_tokens": target_tokens,
                 "learning_rate": rate,
-                "gradient_norm": None if norm is None else float(norm),
+                "gradient_norm": norm,
             }
         )
         report.progress(progress.steps, total, loss=loss, learning_rate=rate, tokens=progress.tokens)
         if is_due:
             save()
+
+
+def _update(engine: Any, loss: float, rate: float, *, step: int, saved_at: int) -> float | None:
+    """Change the weights; return the length of the gradient, which DeepSpeed does not tell under ZeRO 0."""
+    from echo_dagster.optimization.train_model import TrainingError
+
+    what = None if math.isfinite(loss) else f"loss of step {step} is {loss}"
+    if what is None:
+        for group in engine.optimizer.param_groups:
+            group["lr"] = rate
+        engine.step()
+        if not engine.was_step_applied():  # DeepSpeed would go on with the next
+            what = f"gradient of step {step} is not finite"
+    if what is not None:
+        kept = f"the checkpoint after step {saved_at} stays" if saved_at else "no checkpoint was saved yet"
+        raise TrainingError(
+            f"the {what}: training diverged; lower training.learning_rate or training.max_grad_norm; {kept}"
+        )
+    norm = engine.get_global_grad_norm()
+    return None if norm is None else float(norm)
 
 
 def _forward_backward(
@@ -217,12 +228,12 @@ def _forward_backward(
     step: plan.Step,
     target_tokens: int,
 ) -> float:
-    """Run one micro-batch; return the sum of its nats. An empty one still takes part, with another rank's first sample."""
+    """Run one micro-batch; return the sum of its nats. An empty one takes part with a sample of no weight."""
     batch = model_.collate([samples[index] for index in mine or step.samples[:1]], engine.device)
     if not mine:
         batch.labels.fill_(model_.IGNORED)
     nats = model_.nats(engine, batch)
-    # DeepSpeed takes the mean of the ranks' gradients; together they are the gradient of the mean over all targets
+    # DeepSpeed takes the mean of the ranks' gradients: together, the gradient of the mean over all targets
     engine.backward(nats * (engine.world_size / target_tokens), scale_wrt_gas=False)
     return float(nats.detach())
 
@@ -300,8 +311,9 @@ def explain(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
         return (
-            "out of memory; lower training.micro_batch_size (the result stays the same), set training.recompute_activations, "
-            "train fewer blocks (training.last_layers), or, with several ranks, use training.deepspeed: zero3.json"
+            "out of memory; lower training.micro_batch_size (the result stays the same), set "
+            "training.recompute_activations, train fewer blocks (training.last_layers), or, with several ranks, "
+            "use training.deepspeed: zero3.json"
         )
     return None
 

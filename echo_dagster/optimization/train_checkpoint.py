@@ -1,7 +1,7 @@
 """Work on disk: DeepSpeed checkpoints to go on from, and the finished model directory.
 
-A checkpoint counts once its mark is written, after all ranks have saved; a torn one is never loaded. The finished
-directory, with its records, takes its name in one rename.
+A checkpoint counts once its mark is written, after all ranks have saved; a torn one is never loaded. The
+finished directory, with its records, takes its name in one rename.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _RECORDS = {"provenance.json", "history.json"}
 
 
 def save(engine: Any, job: Job, steps_done: int, state: Mapping[str, Any]) -> None:
-    """Save all ranks' weights and optimizer after `steps_done` steps; older checkpoints go. Every rank calls this.
+    """Save weights and optimizer after `steps_done` steps, then drop older checkpoints. Every rank calls this.
 
     Raises:
-        TrainingError: a weight is not finite, so that nobody could go on from here; the older checkpoint stays.
+        TrainingError: a weight is not finite, so that nobody could go on from it; the older checkpoint stays.
     """
     if not all(
         torch.isfinite(_here(weight)).all() for weight in engine.module.parameters() if weight.requires_grad
@@ -58,7 +58,7 @@ def save(engine: Any, job: Job, steps_done: int, state: Mapping[str, Any]) -> No
 
 
 def restore(engine: Any, job: Job) -> tuple[int, dict[str, Any]]:
-    """Load the newest whole checkpoint of this job; return the steps done and the state saved with it, or 0 and {}."""
+    """Load this job's newest whole checkpoint; return the steps done and the state saved with it, or 0 and {}."""
     done = latest(job)
     if done == 0:
         return 0, {}
@@ -76,9 +76,9 @@ def latest(job: Job) -> int:
 
 
 def export(model: PreTrainedModel, job: Job) -> tuple[Path, str]:
-    """Write the model, in the type of the base model's weights, beside its future place; return path and digest.
+    """Write the model, in the base model's data type, beside its future place; return path and digest.
 
-    Every rank calls this: under ZeRO 3 each holds a part of every weight. All but rank 0 return an empty digest.
+    Every rank calls this: under ZeRO 3 each holds a part of every weight. All but rank 0 return no digest.
     """
     target = job.out / ".model.unfinished"
     dtype = AutoConfig.from_pretrained(job.model.path).dtype or torch.float32
@@ -110,7 +110,7 @@ def export(model: PreTrainedModel, job: Job) -> tuple[Path, str]:
 
 
 def publish(unfinished: Path, job: Job, record: Mapping[str, Any], history: list[dict[str, Any]]) -> None:
-    """Write the records into the model directory, give it its name, and remove the unfinished work. Rank 0 calls this."""
+    """Write the records into the model directory, give it its name, remove the work. Rank 0 calls this."""
     (unfinished / "history.json").write_text(json.dumps(history) + "\n", encoding="utf-8")
     (unfinished / "provenance.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(job.result, ignore_errors=True)
@@ -119,7 +119,7 @@ def publish(unfinished: Path, job: Job, record: Mapping[str, Any], history: list
 
 
 def finished(job: Job) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
-    """Return the record and the history of this very job where it was done before and its weights are untouched."""
+    """Return record and history where this very job was done before and its weights are untouched."""
     file = job.result / "provenance.json"
     if not file.is_file():
         return None

@@ -1,7 +1,7 @@
 """The model under training: its weights, which of them learn, and the loss of a micro-batch.
 
-The loss is taken on the target alone (carried text, middle, end token), and every target token of an optimizer step
-weighs the same, however it is cut into ranks and micro-batches.
+The loss is taken on the target alone (carried text, middle, end token), and every target token of an optimizer
+step weighs the same, however it is cut into ranks and micro-batches.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class TrainingError(RuntimeError):
 
 @dataclass(frozen=True)
 class Sample:
-    """A gap as token ids: the prompt, then `n_target` tokens to predict. Four bytes a token: training sets are large."""
+    """A gap as token ids: the prompt, then `n_target` tokens to predict. Kept at four bytes a token."""
 
     ids: array[int]
     n_target: int
@@ -39,8 +39,8 @@ class Sample:
 class Batch:
     """A micro-batch, left-padded, so that all targets end in the last column.
 
-    `inputs` holds input_ids, attention_mask and position_ids, int64 of shape (samples, tokens); `labels`, of shape
-    (samples, longest target), holds what the last columns predict, `IGNORED` where a target is shorter.
+    `inputs` holds input_ids, attention_mask and position_ids, int64 of shape (samples, tokens); `labels`, of
+    shape (samples, longest target), holds what the last columns predict, `IGNORED` where a target is shorter.
     """
 
     inputs: dict[str, torch.Tensor]
@@ -67,8 +67,8 @@ def encode_samples(job: Job) -> list[Sample]:
         encoded.append(Sample(array("i", gap.prompt_ids + gap.target_ids), len(gap.target_ids)))
     if too_long:
         raise TrainingError(
-            f"{too_long} of {job.n_samples} samples have a middle that does not fit in max_tokens ({job.max_tokens}); "
-            "lower truncation.middle_tokens or raise max_tokens in the model's configuration"
+            f"{too_long} of {job.n_samples} samples have a middle that does not fit in max_tokens "
+            f"({job.max_tokens}); lower truncation.middle_tokens or raise max_tokens in the model's configuration"
         )
     return encoded
 
@@ -91,7 +91,7 @@ def load(job: Job) -> PreTrainedModel:
 
 
 def freeze_all_but_last(model: PreTrainedModel, n_blocks: int) -> None:
-    """Let only the last `n_blocks` transformer blocks, and the norm behind them, learn. Embeddings stay as they are.
+    """Let only the last `n_blocks` transformer blocks, and the norm behind them, learn. Embeddings stay.
 
     Raises:
         TrainingError: the model has no list of blocks where it could be cut.
@@ -107,7 +107,8 @@ def freeze_all_but_last(model: PreTrainedModel, n_blocks: int) -> None:
     )
     if blocks is None:
         raise TrainingError(
-            f"{type(model).__name__} keeps its blocks where last_layers cannot find them; set training.last_layers: null"
+            f"{type(model).__name__} keeps its blocks where last_layers cannot find them; "
+            "set training.last_layers: null"
         )
     model.requires_grad_(False)
     for block in list(blocks)[-n_blocks:]:
@@ -116,7 +117,7 @@ def freeze_all_but_last(model: PreTrainedModel, n_blocks: int) -> None:
     if (head := model.get_output_embeddings()) is not None:
         embedded |= {id(parameter) for parameter in head.parameters()}
     inside = {id(parameter) for parameter in blocks.parameters()}
-    # What is left are the norm behind the blocks and, in old models, position embeddings, which stand before them.
+    # What is left is the norm behind the blocks and, in old models, position embeddings before them.
     for name, parameter in body.named_parameters():
         if id(parameter) not in embedded | inside and "emb" not in name and "wpe" not in name:
             parameter.requires_grad_(True)
@@ -154,7 +155,7 @@ def collate(samples: Sequence[Sample], device: torch.device | str) -> Batch:
 
 
 def nats(model: Any, batch: Batch) -> torch.Tensor:
-    """Return the sum of -log p over the target tokens of a micro-batch, in nats, as a scalar that gradients flow from."""
+    """Return the sum of -log p over the target tokens of a micro-batch, in nats: a scalar with a gradient."""
     logits = model(**batch.inputs, logits_to_keep=batch.labels.shape[1], use_cache=False).logits
     return functional.cross_entropy(
         logits.float().flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED, reduction="sum"

@@ -1,6 +1,6 @@
-"""What the training process tells: lines on standard error, and the same through Dagster Pipes where Dagster started it.
+"""What the training process tells: lines on standard error, and the same to Dagster where that started it.
 
-Only rank 0 reports. Messages are few and small: the whole loss curve is in history.json.
+Only rank 0 reports, through Dagster Pipes. Messages are few and small: the whole loss curve is in history.json.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 from dagster_pipes import PipesContext, PipesEnvVarParamsLoader, open_dagster_pipes
 
 from echo_dagster.optimization.job import FINISHED_CHECK
 
-#: A line at most this often, and at most about this many in all: a day's training must not fill the event log.
+#: A line at most this often, and about this many in all: a day's training must not fill the event log.
 _EVERY_SECONDS = 5.0
 _MOST_LINES = 200
 _CURVE_ROWS = 12
@@ -43,7 +44,7 @@ class Reporter:
         self._last = (time.monotonic(), step, tokens)
 
     def progress(self, step: int, total: int, *, loss: float, learning_rate: float, tokens: int) -> None:
-        """Tell that `step` of `total` is done, if the last line is long enough ago. `tokens` counts from the start."""
+        """Tell that `step` of `total` is done, if the last line is long enough ago. `tokens`: since step 0."""
         assert self._last is not None
         self._losses.append(loss)
         then, last_step, last_tokens = self._last
@@ -54,9 +55,11 @@ class Reporter:
         seconds_per_step = (now - then) / (step - last_step)
         mean = sum(self._losses) / len(self._losses)
         self._last, self._losses = (now, step, tokens), []
-        self.line(
-            f"loss {mean:.3f} nats/token, learning rate {learning_rate:.2e}, {(tokens - last_tokens) / (now - then):,.0f} "
-            f"tokens/s, {duration(seconds_per_step * (total - step))} left, optimizer steps: {step} of {total}"
+        speed = (tokens - last_tokens) / (now - then)
+        left = duration(seconds_per_step * (total - step))
+        self.line(  # what shows bars reads the count at the end
+            f"loss {mean:.3f} nats/token, learning rate {learning_rate:.2e}, {speed:,.0f} tokens/s, {left} left, "
+            f"optimizer steps: {step} of {total}"
         )
 
     def finished(
@@ -109,11 +112,11 @@ def reporter(rank: int) -> Iterator[Reporter]:
 
 
 def curve_table(history: Sequence[Mapping[str, Any]]) -> str:
-    """Return the loss curve as a Markdown table: means over equal stretches of steps, at most a dozen rows."""
+    """Return the loss curve as a Markdown table: means over equal stretches of steps, a dozen at most."""
     n_rows = min(_CURVE_ROWS, len(history))
     bounds = [len(history) * row // n_rows for row in range(n_rows + 1)]
     lines = ["| steps | loss (nats/token) | learning rate |", "|---|---|---|"]
-    for low, high in zip(bounds, bounds[1:], strict=False):
+    for low, high in pairwise(bounds):
         part = history[low:high]
         mean = sum(row["loss_nats_per_token"] for row in part) / len(part)
         lines.append(

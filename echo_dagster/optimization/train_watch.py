@@ -1,8 +1,8 @@
 """How a rank is stopped: by a signal, or because nobody waits for it any more.
 
-DeepSpeed's launcher is two processes above the ranks. The upper one, which a shell or Dagster started, passes no signal
-on: when it is ended, the lower one and the ranks would live on and hold the machine. So every rank watches the
-processes above it, and the process that asked for the training, and stops when one of them is gone.
+DeepSpeed's launcher is two processes above the ranks. The upper one, which a shell or Dagster started, passes
+no signal on: when it is ended, the lower one and the ranks would live on and hold the machine. So every rank
+watches the processes above it, and the process that asked for the training, and stops when one of them is gone.
 
 Imports nothing heavy: watching begins before anything else.
 """
@@ -64,7 +64,7 @@ def _above() -> list[psutil.Process] | None:
     """Return the launcher's processes above this one; None where the upper one is gone already."""
     parents = psutil.Process().parents()
     launcher = [process for process in parents[:2] if "deepspeed" in " ".join(_command(process))]
-    # The lower process, adopted by init, has lost the upper one. Init itself can be the upper one, in a container.
+    # Adopted by init, the lower process has lost the upper one. In a container the upper one can be init.
     if len(launcher) == 1 and len(parents) > 1 and parents[1].pid == 1:
         return None
     return launcher
@@ -81,7 +81,7 @@ def _find(pid: int, started: float) -> psutil.Process | None:
     """Return a process unless it is gone; a later one with the same pid was started at another time."""
     try:
         process = psutil.Process(pid)
-        # the clock that tells starting times is set now and then, by less than a process id takes to come back
+        # the clock that tells starting times is set now and then, by less than it takes an id to come back
         return process if abs(process.create_time() - started) < _CLOCK_SECONDS else None
     except psutil.NoSuchProcess:
         return None

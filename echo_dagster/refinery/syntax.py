@@ -199,22 +199,21 @@ def _breaks_indentation(tree: Tree, source: bytes, at: int) -> bool:
 
     Python's grammar lets both pass, so that neither is an ERROR to the parser.
     """
-    last = tree.root_node.descendant_for_byte_range(max(at - 1, 0), at)
+    root = tree.root_node
+    last = root.descendant_for_byte_range(max(at - 1, 0), at)
+    while last is not None and last.type == "comment":
+        at = len(source[: last.start_byte].rstrip())
+        last = root.descendant_for_byte_range(at - 1, at) if at else None
     if last is None:
         return False
     if last.type == ":" and last.parent is not None and last.parent.type in _HEADED:
         after = [c for c in last.parent.children if c.start_byte >= last.end_byte and c.type != "comment"]
         return not after or after[0].end_byte == after[0].start_byte
     following = _NEXT_LINE.match(source, at)
-    if following is None:
-        return False
-    if last.type == "comment":  # a comment may stand behind a statement: its line tells the indentation
-        line = source[source.rfind(b"\n", 0, at) + 1 : at]
-        return len(following.group(1)) > len(line) - len(line.lstrip())
     node = last
     while (parent := node.parent) is not None and parent.type not in _BODIES["python"]:
         node = parent
-    if node.parent is None or node.end_byte > at:
+    if following is None or node.parent is None or node.end_byte > at:
         return False
     return len(following.group(1)) > node.start_point.column
 

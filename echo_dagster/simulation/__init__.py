@@ -1,1 +1,1 @@
-"""Simulated developers who code beside a model: experience logs where a team has none yet. All of it says so."""
+"""Simulated developers who code beside a model: experience logs, called simulated, where there are none."""

@@ -41,13 +41,13 @@ class Agent(Protocol):
         ...
 
     def propose(self, requests: Sequence[Request]) -> list[str]:
-        """Return one proposal for each request, in order; a blank one means that there is nothing to propose."""
+        """Return one proposal for each request, in order; a blank one says that there is none."""
         ...
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What one request may cost, in tokens. The context is cut around the cursor, as a serving system cuts it."""
+    """What one request may cost, in tokens. The context is cut around the cursor, as when serving."""
 
     prefix_tokens: int = 128
     suffix_tokens: int = 32
@@ -57,7 +57,7 @@ class Budget:
 
 
 def from_settings(settings: Settings) -> Agent:
-    """Return the configured base model as an agent that sees as much context as its training samples will hold."""
+    """Return the configured base model as an agent that sees as much context as training samples hold."""
     cut = settings.truncation
     budget = Budget(prefix_tokens=cut.prefix_tokens, suffix_tokens=cut.suffix_tokens)
     return load(models.resolve(settings.base_model, settings.data_dir), settings, budget)

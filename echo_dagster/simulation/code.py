@@ -1,8 +1,9 @@
-"""The code that simulated developers write: real files, the regions left to be written, and where help is asked for.
+"""The code that simulated developers write: real files, the regions left to be written, and where help is
+asked for.
 
-What lives here: choosing files and cutting holes into them. What does not: how a hole is filled (`workday.py`), and
-who gets which file (`workday.py`). Positions are code points of the file's text; offsets in UTF-16 code units
-exist only in the events (`editor.py`).
+What lives here: choosing files and cutting holes into them. What does not: how a hole is filled
+(`workday.py`), and who gets which file (`workday.py`). Positions are code points of the file's text;
+offsets in UTF-16 code units exist only in the events (`editor.py`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ _MAX_REST_CHARS = 100
 _BLOCK_LINES = 3
 _BLOCK_SHARE = 0.08
 
-#: After these, people stop and look at what the model proposes. The weights say how often, against each other.
+#: After these, people stop and look at what the model proposes. The weights say how often, against each
+#: other.
 _PAUSE_WEIGHTS = {
     "=": 4.0,
     "(": 4.0,
@@ -57,7 +59,8 @@ _PAUSE_WEIGHTS = {
 _LINE_START_WEIGHT = 4.0
 _INSIDE_NAME_WEIGHT = 0.5
 
-#: From 3.12 on an f-string is many tokens. No point inside one is asked at, so that every Python chooses alike.
+#: From 3.12 on an f-string is many tokens. No point inside one is asked at, so that every Python chooses
+#: alike.
 _F_STRING_START = getattr(tokenize, "FSTRING_START", None)
 _F_STRING_END = getattr(tokenize, "FSTRING_END", None)
 _LAYOUT = (tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT, tokenize.ENCODING)
@@ -78,7 +81,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Region:
-    """A stretch `[start, end)` of the file that is missing when it is opened, and the asks made while writing it."""
+    """A stretch `[start, end)` of the file, missing when it is opened, and the asks made while writing it."""
 
     start: int
     end: int
@@ -89,8 +92,8 @@ class Region:
 class CodeFile:
     """A real file, with the regions to write in the order of the text.
 
-    `auto_import` is an import line `[start, end)`, line end included, that is missing too: the editor adds it by
-    itself as soon as its name is used.
+    `auto_import` is an import line `[start, end)`, line end included, that is missing too: the editor adds
+    it by itself as soon as its name is used.
     """
 
     path: str
@@ -114,7 +117,8 @@ class _Statement:
 
 
 def read(source: Path) -> list[tuple[str, str]]:
-    """Return (path below `source`, text) of the Python files that developers can write, in the order of the paths.
+    """Return (path below `source`, text) of the Python files that developers can write, in the order of the
+    paths.
 
     Raises:
         SimulationError: `source` holds no such file.
@@ -139,7 +143,8 @@ def read(source: Path) -> list[tuple[str, str]]:
 def plan(path: str, text: str, rng: random.Random) -> CodeFile | None:
     """Choose what to leave out of a file and where to ask. None where the file offers too little.
 
-    Regions are two to five statements in a row; documentation, comments and what is trivial are rarely asked for.
+    Regions are two to five statements in a row; documentation, comments and what is trivial are rarely
+    asked for.
     """
     try:
         statements = _statements(text)

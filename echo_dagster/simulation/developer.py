@@ -1,8 +1,9 @@
 """A developer's mind: how demanding, how fast, and what is done about a proposal. No text is changed here.
 
-Whether a proposal is taken depends on what it is worth against the code that the developer has in mind, and on the
-developer's own threshold: P(accept) = attention / (1 + exp(-(worth - threshold) / spread)). The thresholds are set so
-that about a quarter of what is shown is taken, as in the public aggregate over Copilot users.
+Whether a proposal is taken depends on what it is worth against the code that the developer has in mind, and
+on the developer's own threshold: P(accept) = attention / (1 + exp(-(worth - threshold) / spread)). The
+thresholds are set so that about a quarter of what is shown is taken, as in the public aggregate over
+Copilot users.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ def developer(index: int, user_id: str, consent: bool, rng: random.Random) -> De
 def worth(proposal: str, intended: str) -> float:
     """Return what a proposal is worth, in [0, 1], to somebody who wants to write `intended`.
 
-    It is the edit similarity (1 - Levenshtein distance / longer length), or 0.9 where the proposal is a correct
-    beginning of at least four characters: nothing in it is wrong, and it saves typing.
+    It is the edit similarity (1 - Levenshtein distance / longer length), or 0.9 where the proposal is a
+    correct beginning of at least four characters: nothing in it is wrong, and it saves typing.
     """
     proposal, intended = proposal.rstrip(), intended.rstrip()
     similarity = Levenshtein.normalized_similarity(proposal, intended)

@@ -1,4 +1,5 @@
-"""An editor that records: the documents of one session, its clock, and every event of the experience log it causes.
+"""An editor that records: the documents of one session, its clock, and every event of the experience log it
+causes.
 
 What lives here: keeping text, time and the log in step. What does not: deciding what to type (`keyboard.py`,
 `workday.py`). Callers speak of positions in code points; the log speaks of UTF-16 code units.
@@ -19,7 +20,8 @@ _CONTEXT_CHARS = (6_000, 3_000)
 class Editor:
     """One session: several documents, one clock, one log.
 
-    `constant` holds the columns that are the same in every event of the session, such as `user_id` and `consent`.
+    `constant` holds the columns that are the same in every event of the session, such as `user_id` and
+    `consent`.
     """
 
     def __init__(self, session_id: str, start: datetime, constant: Mapping[str, Any], model: str) -> None:

@@ -1,4 +1,5 @@
-"""How text gets into a document: bursts, slips and corrections, line breaks with indentation, pastes, undo, format.
+"""How text gets into a document: bursts, slips and corrections, line breaks with indentation, pastes, undo,
+format.
 
 What lives here: the edits of one developer at one cursor that end in a given text. What does not: proposals
 (`writing.py`). Every method leaves the document as the code says it must be; only the way there differs.
@@ -19,7 +20,7 @@ _UNDONE = ("None", "self", "pass", "data", "result", "value")
 
 
 class Keyboard:
-    """One developer's hands on one document. `position` is the cursor, in code points; every edit moves it."""
+    """One developer's hands on one document. `position` is the cursor; every edit moves it."""
 
     def __init__(self, editor: Editor, document: str, person: Developer, rng: random.Random) -> None:
         self.position = 0
@@ -59,7 +60,7 @@ class Keyboard:
         self.insert(text, "paste")
 
     def erase(self, text: str) -> None:
-        """Take `text`, at the end of which the cursor is, out again: at once by undo, or backwards word by word."""
+        """Take `text`, behind which the cursor is, out again: at once by undo, or backwards word by word."""
         if self._rng.random() < 0.4:
             self.delete(len(text), "undo")
             return
@@ -68,7 +69,7 @@ class Keyboard:
             self._editor.wait(0.15)
 
     def rewrite(self, old: str, new: str) -> None:
-        """Turn `old`, at the end of which the cursor is, into `new`: the edits of a token-wise difference."""
+        """Turn `old`, behind which the cursor is, into `new`: the edits of a token-wise difference."""
         self.position -= len(old)
         before, after = _TOKEN.findall(old), _TOKEN.findall(new)
         for operation, i, j, k, m in difflib.SequenceMatcher(

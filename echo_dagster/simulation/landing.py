@@ -1,8 +1,8 @@
 """Landing files of simulated sessions, with the dirt that real ones have, and the manifest beside them.
 
-One NDJSON file per UTC day, in the order of time. Every day holds a few lines twice (a client that sent a batch
-again); the first day holds a line that breaks off (a writer that was stopped, and began again with the same line);
-and one event of each day but the last arrives a day late.
+One NDJSON file per UTC day, in the order of time. Every day holds a few lines twice (a client that sent a
+batch again); the first day holds a line that breaks off (a writer that was stopped, and began again with
+the same line); and one event of each day but the last arrives a day late.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def write(out: Path, events: Sequence[Mapping[str, Any]], rng: random.Random) ->
 def write_manifest(
     out: Path, parameters: Mapping[str, Any], counts: Mapping[str, Any], files: Sequence[Path]
 ) -> None:
-    """Write down what the landing files were made from and what they hold; last, so that it vouches for them."""
+    """Write down what the landing files were made from and what they hold; last, to vouch for them."""
     told = {
         "what": "simulated experience logs",
         "parameters": parameters,

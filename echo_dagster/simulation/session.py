@@ -21,7 +21,7 @@ from echo_dagster.simulation.writing import Decision, OpenFile, Waiting
 
 @dataclass(frozen=True)
 class Session:
-    """One developer at one editor, with the files to write. Everything that happens goes into `editor.events`."""
+    """One developer at one editor, with the files to write. What happens goes into `editor.events`."""
 
     person: Developer
     editor: Editor
@@ -32,7 +32,7 @@ class Session:
 
     @property
     def n_asks(self) -> int:
-        """Return how many asks are planned; accepted text can go past one, and a re-shown proposal adds one."""
+        """Return how many asks are planned. Accepted text can go past one; a superseded one adds one."""
         return sum(file.n_asks for file in self.files)
 
     def work(self) -> Waiting:

@@ -1,7 +1,8 @@
-"""The simulation as a whole: who writes which files on which day, all sessions beside one model, and the landing files.
+"""The simulation as a whole: who writes which files on which day, all sessions beside one model, and the
+landing files.
 
-Files of `source` are dealt out so that no file is written twice, by whomever and on whichever day: what is asked on
-a later day was never seen on an earlier one, as in held-out evaluation.
+Files of `source` are dealt out so that no file is written twice, by whomever and on whichever day: what is
+asked on a later day was never seen on an earlier one, as in held-out evaluation.
 
 What does not live here: one session (`session.py`), the landing files' form (`landing.py`).
 """
@@ -32,7 +33,7 @@ _WITHOUT_CONSENT = 6
 
 @dataclass(frozen=True)
 class Simulated:
-    """What a simulation made. Behaviours are what developers did; what the log shows of it is for extraction to find."""
+    """What a simulation made. `behaviours` counts what developers did, by `developer.BEHAVIOURS`."""
 
     files: tuple[Path, ...]
     n_lines: int
@@ -122,7 +123,7 @@ def counts_if_simulated(
     seed: int,
     model_digest: str,
 ) -> dict[str, Any] | None:
-    """Return the counts of the simulation that stands in `out`, if `simulate` with these arguments made it."""
+    """Return the counts of what stands in `out`, if `simulate` with these arguments made it; else None."""
     parameters = _parameters(
         source,
         days,
@@ -170,7 +171,8 @@ def plan(
 def run(sessions: Sequence[Session], agent: Agent, progress: Progress | None = None) -> None:
     """Run all sessions side by side, answering all that wait in one batch.
 
-    Requests for several lines wait until nobody waits for a single one, so that batches hold answers of like length.
+    Requests for several lines wait until nobody waits for a single one, so that batches hold answers of
+    like length.
     """
     total = sum(session.n_asks for session in sessions)
     works = [session.work() for session in sessions]
@@ -225,7 +227,7 @@ def _person(index: int, users: int, seed: int) -> Developer:
 
 
 def _deal(source: Path, seed: int) -> Iterator[CodeFile]:
-    """Yield the files worth writing, shuffled; first those with astral characters, which few code bases have many of."""
+    """Yield the files worth writing, shuffled; first those with astral characters, which are rare."""
     files = code.read(source)
     random.Random(f"{seed} files").shuffle(files)
     files.sort(key=lambda file: not any(ord(character) > 0xFFFF for character in file[1]))

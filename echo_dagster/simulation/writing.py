@@ -1,7 +1,7 @@
-"""An open file: the developer writes a missing region of it, asks the model on the way, and acts on what it proposes.
+"""An open file: the developer writes a missing region, asks the model on the way, and acts on its proposals.
 
-What lives here: what each behaviour of `developer.BEHAVIOURS` does to the document and to the log. What does not:
-choosing the behaviour (`developer.py`) and the single keystrokes (`keyboard.py`).
+What lives here: what each behaviour of `developer.BEHAVIOURS` does to the document and to the log. What
+does not: choosing the behaviour (`developer.py`) and the single keystrokes (`keyboard.py`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Decision:
 
 
 class OpenFile:
-    """A file in an editor, some regions of it missing. `decisions` collects what was done about every proposal."""
+    """A file in an editor, some regions missing. `decisions` collects what was done about proposals."""
 
     def __init__(
         self,
@@ -159,7 +159,7 @@ class OpenFile:
         return ask.position
 
     def _accept(self, behaviour: str, completion_id: str, proposal: str, intended: str) -> int:
-        """Take a proposal, and make of it what it should have been; return how much of the file that wrote."""
+        """Take a proposal and make it what it should have been; return how much of the file that wrote."""
         if behaviour == "accept_words":
             words = good_words(proposal, intended)
             for word in words:

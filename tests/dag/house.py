@@ -31,7 +31,9 @@ class House:
     defs: dg.Definitions
     instance: dg.DagsterInstance
 
-    def run(self, *names: str, first: date, last: date | None = None, fails: bool = False) -> dg.ExecuteInProcessResult:
+    def run(
+        self, *names: str, first: date, last: date | None = None, fails: bool = False
+    ) -> dg.ExecuteInProcessResult:
         """Materialize assets for a day or, in one run, for a range of days."""
         tags = {}
         if last is not None:

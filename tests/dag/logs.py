@@ -13,7 +13,9 @@ class _Stream:
     """One user's document: keeps its text, so that every offset is right."""
 
     def __init__(self, day: date, user: int, file: int) -> None:
-        self.ts = datetime(day.year, day.month, day.day, 9, tzinfo=UTC) + timedelta(minutes=3 * user, hours=2 * file)
+        self.ts = datetime(day.year, day.month, day.day, 9, tzinfo=UTC) + timedelta(
+            minutes=3 * user, hours=2 * file
+        )
         self.base = {
             "user_id": f"user-{user}",
             "session_id": f"{day}-{user}-{file}",
@@ -39,13 +41,24 @@ class _Stream:
             }
         )
 
-    def edit(self, offset: int, inserted: str, removed: int = 0, reason: str = "typing", after_s: float = 1.0) -> None:
+    def edit(
+        self, offset: int, inserted: str, removed: int = 0, reason: str = "typing", after_s: float = 1.0
+    ) -> None:
         self.text = self.text[:offset] + inserted + self.text[offset + removed :]
         self.tell("edited", after_s, offset=offset, length=removed, text=inserted, reason=reason)
 
     def show(self, completion: str, proposal: str) -> None:
         end = len(self.text)
-        self.tell("shown", 0.4, completion_id=completion, offset=end, length=0, text=proposal, prefix=self.text, suffix="")
+        self.tell(
+            "shown",
+            0.4,
+            completion_id=completion,
+            offset=end,
+            length=0,
+            text=proposal,
+            prefix=self.text,
+            suffix="",
+        )
 
 
 def write_day(landing: Path, day: date, *, users: int = 4, gaps: int = 8) -> int:
@@ -59,7 +72,9 @@ def write_day(landing: Path, day: date, *, users: int = 4, gaps: int = 8) -> int
         for number in range(gaps):
             verb, name, other = choose.choice(_VERBS), choose.choice(_NAMES), choose.choice(_NAMES)
             factor = choose.randrange(2, 900)
-            stream.edit(len(stream.text), f"def {verb}_{number}_{factor}({name}, {other}_by):\n    {other} = ")
+            stream.edit(
+                len(stream.text), f"def {verb}_{number}_{factor}({name}, {other}_by):\n    {other} = "
+            )
             truth = f"{name} * {factor} + {other}_by"
             wrong = f"{name} + {factor}"
             completion = f"{day}-{user}-{number}"
@@ -74,7 +89,9 @@ def write_day(landing: Path, day: date, *, users: int = 4, gaps: int = 8) -> int
                 for at in range(0, len(truth), 6):
                     stream.edit(len(stream.text), truth[at : at + 6])
             stream.edit(len(stream.text), f"\n    return {other}\n\n\n")
-            stream.edit(0, f"import part_{factor}_{number}\n", after_s=4)  # on to other code: this ends the gap
+            stream.edit(
+                0, f"import part_{factor}_{number}\n", after_s=4
+            )  # on to other code: this ends the gap
         stream.tell("closed")
         lines += [json.dumps(event) for event in stream.events]
     (landing / f"{day}.ndjson").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,17 +1,25 @@
 """Days through the DAG: ranges, repeats, bad input, empty days."""
 
+import json
 from datetime import date, timedelta
 
 import polars as pl
 import pytest
-
-from echo_dagster.lake import Lake
 from house import build_house
 from logs import write_day
 
+from echo_dagster.lake import Lake
+
 FIRST = date(2022, 9, 5)
 DAYS = [FIRST + timedelta(days=ahead) for ahead in range(3)]
-DATA = ("raw_events", "gap_sessions", "online_metrics", "filtered_samples", "balanced_samples", "scored_samples")
+DATA = (
+    "raw_events",
+    "gap_sessions",
+    "online_metrics",
+    "filtered_samples",
+    "balanced_samples",
+    "scored_samples",
+)
 TABLES = (*DATA, "quarantined_events", "rejected_samples")
 
 
@@ -70,23 +78,27 @@ def test_bad_lines_are_quarantined_and_the_rest_of_the_day_goes_on(house):
     shown = write_day(house.landing, FIRST, users=2)
     file = house.landing / f"{FIRST}.ndjson"
     good = file.read_text(encoding="utf-8").splitlines()
-    file.write_text(
-        "\n".join(
-            [
-                good[0],
-                '{"event_id": "x", "kind": ',  # malformed
-                '{"event_id": "y", "ts": "2022-09-05T09:00:00Z", "user_id": "u", "session_id": "s", "document": "d", "kind": "guessed"}',
-                '{"event_id": "z", "ts": "2022-09-05T09:00:00Z", "user_id": "u", "session_id": "s", "document": "d", '
-                '"kind": "edited", "offset": "three", "length": 0, "text": "a"}',
-                '{"event_id": "w", "ts": "2022-09-05T09:00:00Z", "user_id": "u", "session_id": "s", "document": "d", '
-                '"kind": "shown", "completion_id": "c", "offset": 2, "text": "a", "prefix": "longer"}',
-                *good[1:],
-                good[-1],  # delivered twice
-                good[5][:40],  # the writer died in the middle of a line
-            ]
+    stream = {"ts": f"{FIRST}T09:00:00Z", "user_id": "u", "session_id": "s", "document": "d"}
+    bad = [
+        '{"event_id": "x", "kind": ',
+        json.dumps({**stream, "event_id": "y", "kind": "guessed"}),
+        json.dumps(
+            {**stream, "event_id": "z", "kind": "edited", "offset": "three", "length": 0, "text": "a"}
         ),
-        encoding="utf-8",
-    )
+        json.dumps(
+            {
+                **stream,
+                "event_id": "w",
+                "kind": "shown",
+                "completion_id": "c",
+                "offset": 2,
+                "text": "a",
+                "prefix": "longer",
+            }
+        ),
+    ]
+    delivered_twice, torn = good[-1], good[5][:40]  # the writer died in the middle of a line
+    file.write_text("\n".join([good[0], *bad, *good[1:], delivered_twice, torn]), encoding="utf-8")
     (house.landing / f"{FIRST}.empty.ndjson").touch()
     house.run("raw_events", "gap_sessions", first=FIRST)
     bad = house.lake.read("quarantined_events", [FIRST]).sort("line").collect()

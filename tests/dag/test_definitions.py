@@ -12,7 +12,14 @@ GROUPS = {
     "optimization": {"base_model", "checkpoint"},
     "evaluation": {"online_metrics", "evaluated_model", "champion", "report"},
 }
-DATA = {"raw_events", "gap_sessions", "online_metrics", "filtered_samples", "balanced_samples", "scored_samples"}
+DATA = {
+    "raw_events",
+    "gap_sessions",
+    "online_metrics",
+    "filtered_samples",
+    "balanced_samples",
+    "scored_samples",
+}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +53,10 @@ def test_every_table_shows_its_columns(graph):
 def test_data_assets_take_ranges_and_model_assets_take_days(graph):
     for name in names(graph) - {"base_model"}:
         node = graph.get(dg.AssetKey(name))
-        assert isinstance(node.partitions_def, dg.DailyPartitionsDefinition) and node.partitions_def.end_offset == 0
+        assert (
+            isinstance(node.partitions_def, dg.DailyPartitionsDefinition)
+            and node.partitions_def.end_offset == 0
+        )
         policy = node.backfill_policy
         per_run = 1 if policy is None else policy.max_partitions_per_run
         assert (per_run > 1) == (name in DATA | {"training_set", "report"}), name

@@ -5,7 +5,15 @@ from datetime import date
 import polars as pl
 from house import build_house
 
-DATA = ("base_model", "raw_events", "gap_sessions", "online_metrics", "filtered_samples", "balanced_samples", "scored_samples")
+DATA = (
+    "base_model",
+    "raw_events",
+    "gap_sessions",
+    "online_metrics",
+    "filtered_samples",
+    "balanced_samples",
+    "scored_samples",
+)
 
 
 def test_the_recorded_session_and_the_cups_days_go_through(tmp_path, tiny_settings, shared_data):
@@ -20,7 +28,12 @@ def test_the_recorded_session_and_the_cups_days_go_through(tmp_path, tiny_settin
                 "consent": True,
                 "user": "alex",
             },
-            {"name": "cups", "importer": "native", "path": f"{shared_data}/cups/*.ndjson.gz", "consent": True},
+            {
+                "name": "cups",
+                "importer": "native",
+                "path": f"{shared_data}/cups/*.ndjson.gz",
+                "consent": True,
+            },
         ],
     )
     recorded = date(2025, 3, 27)

@@ -9,7 +9,15 @@ from house import build_house
 from logs import write_day
 
 FIRST = date(2022, 9, 5)
-DATA = ("base_model", "raw_events", "gap_sessions", "online_metrics", "filtered_samples", "balanced_samples", "scored_samples")
+DATA = (
+    "base_model",
+    "raw_events",
+    "gap_sessions",
+    "online_metrics",
+    "filtered_samples",
+    "balanced_samples",
+    "scored_samples",
+)
 MODEL = ("training_set", "checkpoint", "evaluated_model", "champion", "report")
 
 
@@ -37,7 +45,9 @@ def test_a_day_with_nothing_to_train_on_is_a_clear_skip(trained):
     decision = row(house, "champion", days[0])
     assert decision["decision"] == "kept" and decision["model_digest"]
     assert not (house.settings.data_dir / "checkpoints" / days[0].isoformat()).exists()
-    assert "Nothing was trained" in (house.settings.data_dir / "reports" / f"{days[0]}.html").read_text(encoding="utf-8")
+    assert "Nothing was trained" in (house.settings.data_dir / "reports" / f"{days[0]}.html").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_a_checkpoint_is_a_model_directory_with_its_provenance(trained):
@@ -47,7 +57,9 @@ def test_a_checkpoint_is_a_model_directory_with_its_provenance(trained):
     record = row(house, "checkpoint", days[2])
     assert record["status"] == "trained" and record["n_samples"] >= 8
     path = Path(record["path"])
-    assert AutoModelForCausalLM.from_pretrained(path).config.vocab_size == len(AutoTokenizer.from_pretrained(path))
+    assert AutoModelForCausalLM.from_pretrained(path).config.vocab_size == len(
+        AutoTokenizer.from_pretrained(path)
+    )
     told = json.loads(record["provenance"])
     assert record["training_set_digest"] in json.dumps(told)
     assert house.settings.digest in json.dumps(told)

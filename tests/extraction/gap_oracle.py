@@ -119,6 +119,10 @@ class Replay:
             distance = self.start - stop if where == "before" else start - self.stop
             if self.is_by_hand(event, now, distance):
                 self.end(now, "edited_elsewhere")
+            if where == "before":  # what an edit has touched is not C_0 any more, not even if it is undone
+                self.left = self.cells[max(stop, self.start - len(self.left)) : self.start]
+            else:
+                self.right = self.cells[self.stop : min(start, self.stop + len(self.right))]
             self.splice(start, stop, text)
             if where == "before":
                 shift = len(text) - (stop - start)

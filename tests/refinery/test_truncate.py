@@ -1,5 +1,6 @@
 import ast
 import random
+import re
 import site
 from pathlib import Path
 
@@ -300,11 +301,11 @@ def test_cuts_in_real_files_leave_files_that_python_itself_can_parse():
         start = rng.randrange(len(source))
         end = source.find("\n", min(start + rng.randrange(8, 800), len(source) - 1))
         final, suffix = source[start:end], source[end:]
-        cursor_line = source[source.rfind("\n", 0, start) + 1 :].split("\n", 1)[0]
-        next_line = next((line for line in suffix.split("\n") if line.strip()), "")
-        # As in an editor: the code after a gap stands no deeper than the line on which the gap was opened.
-        deeper = len(next_line) - len(next_line.lstrip()) > len(cursor_line) - len(cursor_line.lstrip())
-        if end < 0 or deeper or not final.strip():
+        line_start = source.rfind("\n", 0, start) + 1
+        indentation = re.match(r"[ \t]*", source[line_start:]).group()
+        # As in an editor: the code after the gap belongs there, whatever stands in it.
+        belongs = _is_python(f"{source[:line_start]}{indentation}pass{suffix}")
+        if end < 0 or not belongs or not final.strip():
             continue
         proposal = rng.choice([final.strip().split("\n")[0], final])
         found = cut("python", source[:start], final, suffix, proposal, limit=rng.choice([48, 128, 512]))

@@ -1,4 +1,4 @@
-"""A small real code base (packages of the standard library and one file with astral characters), simulated once."""
+"""A small real code base (standard library, and one file with astral characters), simulated once."""
 
 import asyncio
 import email

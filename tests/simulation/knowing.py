@@ -1,4 +1,4 @@
-"""An agent that knows the code being written and answers with it, spoilt more or less. Only tests may know the answer."""
+"""An agent that knows the code being written and proposes it, spoilt more or less. For tests only."""
 
 import random
 from collections.abc import Sequence
@@ -50,7 +50,7 @@ def face_{number}(names, count={number}):
 
 
 class KnowingAgent:
-    """Proposes the code that follows in the file, right or spoilt in a way that depends on the request alone."""
+    """Proposes the code that follows in the file, right or spoilt as the request alone decides."""
 
     model = "knowing"
     digest = "0" * 16

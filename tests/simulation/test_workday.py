@@ -21,7 +21,7 @@ def lines(landed: tuple[Path, Simulated]) -> list[str]:
 
 
 def records(landed: tuple[Path, Simulated]) -> list[dict]:
-    """The events that the landing files hold, as an importer finds them: each once, malformed lines left out."""
+    """The events in the landing files as an importer finds them: each once, no malformed lines."""
     found = {}
     for line in lines(landed):
         try:

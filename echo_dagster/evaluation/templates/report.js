@@ -9,6 +9,7 @@
   const filters = ["verdict", "language", "outcome", "break_reason"].map((name) => [name, byId("f-" + name)]);
   let shown = [];
   let at = -1;
+  let last = null; // the gap read last, kept while a filter hides it
 
   const el = (tag, className, ...children) => {
     const node = document.createElement(tag);
@@ -126,19 +127,19 @@
       if (list.scrollTop < below) list.scrollTop = below;
     }
     status.textContent = `${at + 1} of ${shown.length}` + (shown.length < gaps.length ? ` (filtered from ${gaps.length})` : "");
-    show(shown[at]);
-    if (link) history.replaceState(null, "", "#gap=" + encodeURIComponent(shown[at].id));
+    last = shown[at];
+    show(last);
+    if (link) history.replaceState(null, "", "#gap=" + encodeURIComponent(last.id));
   };
 
   const apply = ({ link = true } = {}) => {
-    const current = shown[at];
     const words = search.value.trim().toLowerCase();
     shown = gaps.filter((gap) => filters.every(([name, box]) => box.value === "*" || (gap[name] ?? "") === box.value)
       && (!words || haystack(gap).includes(words)));
     list.replaceChildren(...shown.map(item));
     at = -1;
     if (shown.length) {
-      pick(Math.max(0, shown.indexOf(current)), { link });
+      pick(Math.max(0, shown.indexOf(last)), { link });
     } else {
       list.removeAttribute("aria-activedescendant");
       status.textContent = "No gap fits these filters.";
