@@ -26,7 +26,8 @@ from echo_dagster.settings import Settings
     deps=[dg.AssetDep("raw_events", partition_mapping=window(-1))],
     check_specs=[
         conservation_spec(
-            "gap_sessions", "proposals shown = gaps closed + gaps still open at the day's end, for every day"
+            "gap_sessions",
+            "every proposal whose gap cannot outlive the day is there once; every other gap comes from one",
         )
     ],
 )
@@ -34,10 +35,11 @@ def gap_sessions(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:
     """One row per proposal shown whose gap closed on the day: (C_0, C_1, C_N) and what the user did."""
+    policy = PRESETS[settings.extraction.policy]
     done = extraction.extract_days(
         lake,
         days(context),
-        PRESETS[settings.extraction.policy],
+        policy,
         memory_limit=settings.memory_limit,
         spill=settings.data_dir / "spill",
         progress=progress(context, "following edits"),
@@ -49,5 +51,7 @@ def gap_sessions(
             "outcomes": table(done.by_outcome()),
             "still_open": done.still_open,
         },
-        check_results=[conservation((day, *extraction.conservation(lake, day)) for day in days(context))],
+        check_results=[
+            conservation((day, *extraction.conservation(lake, day, policy)) for day in days(context))
+        ],
     )

@@ -31,22 +31,22 @@ class _Section(BaseModel):
 class Source(_Section):
     """Log files of one tool."""
 
-    name: str
-    importer: str
+    name: str = Field(description="how this source is called in tables")
+    importer: str = Field(description="native or vscode_recording")
     path: str = Field(description="a glob below the working directory; {day} stands for YYYY-MM-DD")
     consent: bool = Field(
         description="may these users' code be trained on, where an event does not say itself?"
     )
-    cohort: str | None = None
+    cohort: str | None = Field(default=None, description="for example internal or external")
     user: str | None = Field(default=None, description="whose log this is, for tools that record no user")
-    repository: str | None = None
+    repository: str | None = Field(default=None, description="for tools that do not record it")
     model: str | None = Field(default=None, description="the served model, for tools that do not record it")
 
 
 class Extraction(_Section):
     """How gaps end."""
 
-    policy: str = "echo"
+    policy: str = Field(default="echo", description="what ends a gap: echo, zed or copilot_nes")
 
 
 class Truncation(_Section):
@@ -107,13 +107,13 @@ class Balance(_Section):
     min_stratum: Annotated[int, Field(ge=0)] = Field(
         default=8, description="no cap and no quota goes below this"
     )
-    seed: int = 17
+    seed: int = Field(default=17, description="the same seed draws the same samples")
 
 
 class Perplexity(_Section):
     """Scoring and the bands that denoising keeps, per stratum."""
 
-    batch_tokens: PositiveInt = 4096
+    batch_tokens: PositiveInt = Field(default=4096, description="tokens in one forward pass")
     low_quantile: Share = Field(default=0.02, description="C_N likelier than this teaches nothing")
     high_quantile: Share = Field(default=0.9, description="C_N less likely than this is noise")
     max_ifd: Annotated[float, Field(gt=0)] = Field(
@@ -134,7 +134,7 @@ class Window(_Section):
     max_samples: PositiveInt = Field(
         default=200_000, description="largest training set; beyond, a seeded sample"
     )
-    seed: int = 17
+    seed: int = Field(default=17, description="the same seed draws the same samples")
 
 
 class Training(_Section):
@@ -146,7 +146,7 @@ class Training(_Section):
         default="base", description="the weights that a day starts from"
     )
     min_samples: PositiveInt = Field(default=32, description="a smaller training set trains nothing")
-    epochs: PositiveInt = 1
+    epochs: PositiveInt = Field(default=1, description="passes over the training set")
     batch_size: PositiveInt = Field(default=8, description="samples per optimizer step, over all ranks")
     micro_batch_size: PositiveInt = Field(
         default=8, description="samples per forward pass of a rank; lower saves memory"
@@ -173,7 +173,7 @@ class Training(_Section):
     checkpoint_minutes: Annotated[float, Field(gt=0)] = Field(
         default=10, description="the most work that a crash can lose"
     )
-    seed: int = 17
+    seed: int = Field(default=17, description="the same seed draws the same samples")
 
 
 class Evaluation(_Section):
@@ -182,13 +182,15 @@ class Evaluation(_Section):
     max_samples: PositiveInt = Field(
         default=500, description="held-out gaps compared a day; beyond, a seeded sample"
     )
-    max_new_tokens: PositiveInt = 64
+    max_new_tokens: PositiveInt = Field(default=64, description="where a completion ends at the latest")
     batch_size: PositiveInt = Field(default=32, description="gaps completed at a time")
     batch_tokens: PositiveInt = Field(
         default=4096, description="tokens per batch when C_N's likelihood is taken"
     )
-    bootstrap_samples: PositiveInt = 2000
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    bootstrap_samples: PositiveInt = Field(default=2000, description="resamples behind an interval")
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(
+        default=0.95, description="how often an interval holds the true value"
+    )
     min_samples: PositiveInt = Field(default=30, description="held-out gaps below which nothing is promoted")
     min_slice_samples: PositiveInt = Field(
         default=20, description="gaps below which a language gets no line of its own"
@@ -205,7 +207,7 @@ class Evaluation(_Section):
     max_decisions: PositiveInt = Field(
         default=50_000, description="decisions it is fitted on; beyond, a seeded sample"
     )
-    seed: int = 17
+    seed: int = Field(default=17, description="the same seed draws the same samples")
 
 
 class FimTokens(_Section):
@@ -259,12 +261,16 @@ class ModelSettings(_Section):
 class Settings(_Section):
     """Everything a run depends on."""
 
-    data_dir: Path = Path("data")
-    start_day: date
-    schedule_hour_utc: Annotated[int, Field(ge=0, le=23)] = 2
-    memory_limit: str = "2GB"
+    data_dir: Path = Field(
+        default=Path("data"), description="tables, models, checkpoints, reports; below the working directory"
+    )
+    start_day: date = Field(description="the first partition, a UTC day")
+    schedule_hour_utc: Annotated[int, Field(ge=0, le=23)] = Field(
+        default=2, description="when the nightly schedule takes yesterday"
+    )
+    memory_limit: str = Field(default="2GB", description="of each DuckDB query; beyond it spills to disk")
     model: str = Field(default="smollm2-135m", description="a file of configs/models/, without .yaml")
-    sources: tuple[Source, ...] = ()
+    sources: tuple[Source, ...] = Field(default=(), description="where logs are; see below")
     extraction: Extraction = Extraction()
     truncation: Truncation = Truncation()
     quality: Quality = Quality()

@@ -75,7 +75,8 @@ regions as (
 ),
 
 typing as (
-    select day, model, language, cohort, sum(typed_chars) as typed_chars
+    -- where a tool records no edits, what was typed is unknown, and so is the generation rate
+    select day, model, language, cohort, if(count(typed_chars) = count(*), sum(typed_chars), null) as typed_chars
     from regions
     group by day, model, language, cohort
 ),
@@ -92,7 +93,7 @@ measured as (
         n_accepted,
         n_accepted / n_shown as acceptance_rate,
         accepted_chars / nullif(proposed_chars, 0) as weighted_acceptance_rate,
-        accepted_chars / nullif(coalesce(typed_chars, 0) + accepted_chars, 0) as generation_rate,
+        accepted_chars / nullif(typed_chars + accepted_chars, 0) as generation_rate,
         kept_rate,
         n_typed_through / n_shown as typed_through_share,
         retained_0s_share,

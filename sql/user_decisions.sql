@@ -3,7 +3,7 @@
 with
 gaps as (
     select
-        gap_id, completion_id, user_id, language, closed_at, consent, outcome, proposal, final,
+        gap_id, completion_id, user_id, language, closed_at, consent, censored, outcome, proposal, final,
         list_contains($accepted_outcomes, outcome) as is_accepted
     from gap_sessions
     where day between $first_day and $last_day
@@ -14,7 +14,7 @@ completions as (
     select
         completion_id,
         arg_max(
-            {'user_id': user_id, 'language': language, 'proposal': proposal, 'final': final},
+            {'user_id': user_id, 'language': language, 'proposal': proposal, 'final': final, 'censored': censored},
             row(is_accepted, closed_at, gap_id)
         ) as gap,
         bool_or(is_accepted) as is_accepted,
@@ -36,6 +36,7 @@ judged as (
         case
             when not is_consented then 'no_consent'
             when is_superseded then 'superseded'
+            when gap.censored then 'censored'  -- the end was not seen: C_N is a guess, and a guess proves nothing
             when trim(coalesce(gap.proposal, ''), e' \t\r\n') = '' then 'blank_proposal'
             when trim(coalesce(gap.final, ''), e' \t\r\n') = '' then 'blank_final'
             else 'decided'

@@ -32,7 +32,8 @@ class Batching:
 class Step:
     """One optimizer step, counted from 0.
 
-    `micro_batches[i][r]` holds the samples of rank r's i-th forward pass. A micro-batch is empty where the step has fewer samples than micro-batches.
+    `micro_batches[i][r]` holds the samples of rank r's i-th forward pass; it is empty where the step has fewer samples
+    than micro-batches.
     """
 
     number: int

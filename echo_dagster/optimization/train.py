@@ -4,7 +4,8 @@
 
 `job.prepare` writes the job file. The program goes on from its last checkpoint, saves and exits with 143 when it
 is told to stop, and leaves a directory that transformers loads. What does not live here: the order of samples
-(`plan.py`), the loss (`train_model.py`), files (`train_checkpoint.py`), messages (`train_report.py`).
+(`plan.py`), the loss (`train_model.py`), files (`train_checkpoint.py`), messages (`train_report.py`), figures
+(`train_progress.py`).
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ import os
 import sys
 import time
 import warnings
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from echo_dagster.optimization import job as jobs
 from echo_dagster.optimization import plan
+from echo_dagster.optimization.train_progress import Progress, machine, metrics
 from echo_dagster.optimization.train_report import Reporter, reporter
 from echo_dagster.optimization.train_watch import STOPPED, Stop, watch
 
@@ -30,18 +31,6 @@ if TYPE_CHECKING:
 
 class Stopped(Exception):
     """Training was told to stop, and has saved its work."""
-
-
-@dataclass
-class Progress:
-    """What is done, over all runs of a job; saved with every checkpoint."""
-
-    steps: int = 0
-    tokens: int = 0  # prompts and targets, without padding
-    target_tokens: int = 0
-    seconds: float = 0.0
-    resumed_at: list[int] = field(default_factory=list)
-    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -73,7 +62,10 @@ def run(job: jobs.Job, report: Reporter, stop: Stop) -> None:
 
     if (before := checkpoint.finished(job)) is not None:
         report.line("this job is done already, with the same samples, settings and code")
-        report.finished(*before, is_reused=True)
+        record, history = before
+        if os.environ.get("RANK", "0") == "0":
+            record = checkpoint.renew(job, record)
+        report.finished(record, history, is_reused=True)
         return
     report.line(f"loading {job.n_samples} samples and the model {job.model.name} ({job.model.digest})")
     engine, samples = prepare(job)
@@ -259,45 +251,6 @@ def _sum_over_ranks(engine: Any, value: float) -> float:
     shared = torch.tensor([value], dtype=torch.float64, device=engine.device)
     comm.all_reduce(shared)
     return float(shared.item())
-
-
-def metrics(progress: Progress) -> dict[str, Any]:
-    """Return the figures of a finished training. First and final loss are means over a tenth of the steps."""
-    import resource
-
-    import torch
-
-    tenth = max(1, progress.steps // 10)
-
-    def mean(rows: list[dict[str, Any]]) -> float:
-        return sum(row["loss_nats_per_token"] * row["target_tokens"] for row in rows) / sum(
-            row["target_tokens"] for row in rows
-        )
-
-    return {
-        "steps": progress.steps,
-        "tokens": progress.tokens,
-        "target_tokens": progress.target_tokens,
-        "first_loss_nats_per_token": mean(progress.history[:tenth]),
-        "final_loss_nats_per_token": mean(progress.history[-tenth:]),
-        "seconds": round(progress.seconds, 3),
-        "tokens_per_second": round(progress.tokens / progress.seconds, 1),
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        * (1 if sys.platform == "darwin" else 1024),
-        "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
-        "resumed_at_steps": ", ".join(str(step) for step in progress.resumed_at) or None,
-    }
-
-
-def machine(engine: Any) -> dict[str, Any]:
-    """Return what the training ran on."""
-    import torch
-
-    return {
-        "accelerator": torch.cuda.get_device_name() if engine.device.type == "cuda" else engine.device.type,
-        "ranks": engine.world_size,
-        "threads_per_rank": torch.get_num_threads(),
-    }
 
 
 def explain(error: Exception) -> str | None:

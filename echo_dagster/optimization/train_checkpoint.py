@@ -18,7 +18,7 @@ from deepspeed import comm
 from transformers import AutoConfig, PreTrainedModel
 
 from echo_dagster import models
-from echo_dagster.optimization.job import Job, write_json
+from echo_dagster.optimization.job import Job, provenance, write_json
 from echo_dagster.optimization.train_model import TrainingError
 
 _MARK = "complete.json"
@@ -127,6 +127,14 @@ def finished(job: Job) -> tuple[dict[str, Any], list[dict[str, Any]]] | None:
     if record["job_digest"] != job.digest or models.digest(job.result) != record["model_digest"]:
         return None
     return record, json.loads((job.result / "history.json").read_text(encoding="utf-8"))
+
+
+def renew(job: Job, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Bring the record of a job that was done before up to its present lineage, which may name later versions."""
+    renewed = {**record, **provenance(job)}
+    write_json(job.result / "provenance.json", renewed)
+    shutil.rmtree(job.work, ignore_errors=True)
+    return renewed
 
 
 def _here(weight: torch.Tensor) -> torch.Tensor:

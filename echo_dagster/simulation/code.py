@@ -24,8 +24,8 @@ _REGION_STATEMENTS = (2, 5)
 _REGION_CHARS = 700
 _ASKS_PER_FILE = 5
 #: Less than this left on the line is not worth asking for.
-_MIN_REST_CHARS = 8
-_MAX_REST_CHARS = 100
+_MIN_REST_CHARS = 6
+_MAX_REST_CHARS = 70
 _BLOCK_LINES = 3
 _BLOCK_SHARE = 0.08
 
@@ -34,30 +34,33 @@ _BLOCK_SHARE = 0.08
 _PAUSE_WEIGHTS = {
     "=": 4.0,
     "(": 4.0,
-    ".": 3.0,
-    "[": 1.5,
+    ".": 4.0,
+    "[": 2.0,
     "{": 1.0,
-    ",": 1.0,
+    ",": 2.0,
     ":": 1.0,
-    "->": 1.5,
+    "->": 2.0,
     "==": 2.0,
     "return": 4.0,
-    "import": 3.0,
-    "from": 1.5,
+    "import": 2.0,
     "raise": 3.0,
     "if": 3.0,
     "elif": 2.0,
     "for": 2.0,
-    "in": 2.0,
+    "in": 3.0,
+    "is": 2.0,
     "and": 2.0,
     "or": 2.0,
-    "not": 1.0,
+    "not": 2.0,
     "with": 2.0,
     "yield": 2.0,
     "await": 2.0,
 }
-_LINE_START_WEIGHT = 4.0
-_INSIDE_NAME_WEIGHT = 0.5
+_LINE_START_WEIGHT = 1.0
+_CONTINUED_LINE_WEIGHT = 0.5
+_INSIDE_NAME_WEIGHT = 1.0
+#: Which name comes next among imports is in nobody's context.
+_IMPORT_DISCOUNT = 0.25
 
 #: From 3.12 on an f-string is many tokens. No point inside one is asked at, so that every Python chooses
 #: alike.
@@ -189,7 +192,9 @@ def _region(text: str, group: Sequence[_Statement], rng: random.Random) -> Regio
     if not lines:
         return None
     # One ask for every two lines, as between two asks people also write.
-    chosen = sorted(rng.sample(sorted(lines), max(1, min(3, len(lines) // 2))))
+    # Drawn by weight without replacement: the largest u ** (1 / weight) of uniform u.
+    drawn = {line: rng.random() ** (1 / sum(weight for _, weight in lines[line])) for line in sorted(lines)}
+    chosen = sorted(sorted(drawn, key=drawn.__getitem__, reverse=True)[: max(1, min(3, len(lines) // 2))])
     asks = []
     for line in chosen:
         positions, weights = zip(*lines[line], strict=True)
@@ -236,10 +241,12 @@ def _statement(
             if weight:
                 pauses.append((at, weight))
         else:
-            pauses.append((at, _LINE_START_WEIGHT / 2))  # a further line of a statement in brackets
+            pauses.append((at, _CONTINUED_LINE_WEIGHT))
         if token.type == tokenize.NAME and len(token.string) >= 6 and not keyword.iskeyword(token.string):
             pauses.append((at + 3, _INSIDE_NAME_WEIGHT))
-    return _Statement(start, end, tuple(pause for pause in pauses if _worth_asking(text, pause[0])))
+    discount = _IMPORT_DISCOUNT if tokens[0].string in ("import", "from") else 1.0
+    worth_it = ((at, weight * discount) for at, weight in pauses if _worth_asking(text, at))
+    return _Statement(start, end, tuple(worth_it))
 
 
 def _worth_asking(text: str, position: int) -> bool:

@@ -29,7 +29,9 @@ class Interrupting(Reporter):
 
 
 def main() -> None:
-    os.environ.update(RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", LOCAL_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT="0")
+    os.environ.update(
+        RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", LOCAL_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT="0"
+    )
     for argument in sys.argv[1:]:
         file, _, after = argument.partition("=")
         job = Job.read(Path(file))

@@ -15,15 +15,28 @@ def test_a_shipped_file_differs_in_its_stage_alone_and_takes_the_rest_from_the_s
     assert config["zero_optimization"]["stage"] == stage
     assert config["train_micro_batch_size_per_gpu"] == 3 and config["gradient_accumulation_steps"] == 3
     assert config["gradient_clipping"] == 0.5
-    assert config["optimizer"]["params"] | {"lr": 2e-4, "weight_decay": 0.1, "torch_adam": True} == config["optimizer"]["params"]
+    assert (
+        config["optimizer"]["params"] | {"lr": 2e-4, "weight_decay": 0.1, "torch_adam": True}
+        == config["optimizer"]["params"]
+    )
     assert '"auto"' not in json.dumps(config)
 
 
 def test_values_that_the_settings_own_are_refused_all_at_once():
-    config = {"optimizer": {"params": {"lr": 1e-3}}, "gradient_clipping": 1, "train_batch_size": 4, "scheduler": {}}
+    config = {
+        "optimizer": {"params": {"lr": 1e-3}},
+        "gradient_clipping": 1,
+        "train_batch_size": 4,
+        "scheduler": {},
+    }
     with pytest.raises(ValueError) as refused:
         deepspeed_config.complete(config, TRAINING)
-    for told in ("training.learning_rate", "training.max_grad_norm", "training.batch_size", "training.warmup_share"):
+    for told in (
+        "training.learning_rate",
+        "training.max_grad_norm",
+        "training.batch_size",
+        "training.warmup_share",
+    ):
         assert told in str(refused.value)
     assert config["optimizer"]["params"]["lr"] == 1e-3  # what was given is left as it is
 

@@ -31,7 +31,9 @@ def test_a_job_says_all_that_training_needs(make_job, samples, tmp_path):
 def test_the_digest_names_what_can_change_the_weights_and_nothing_else(make_job, samples, tmp_path):
     digest = make_job(tmp_path / "a").parent.name
     assert make_job(tmp_path / "b").parent.name == digest  # another place
-    assert make_job(tmp_path / "a", rows=samples.sample(fraction=1, shuffle=True, seed=1)).parent.name == digest
+    assert (
+        make_job(tmp_path / "a", rows=samples.sample(fraction=1, shuffle=True, seed=1)).parent.name == digest
+    )
     others = [
         make_job(tmp_path / "a", seed=1),
         make_job(tmp_path / "a", deepspeed="zero1.json"),
@@ -60,7 +62,9 @@ def test_the_command_is_the_launcher_with_one_process_per_rank(tmp_path):
     text = " ".join(command)
     assert command[0].endswith("deepspeed") and "--num_accelerators 3" in text
     assert text.endswith(f"--module echo_dagster.optimization.train --job {tmp_path / 'job.json'}")
-    ports = {re.search(r"--master_port (\d+)", " ".join(job.command(tmp_path, Training())))[1] for _ in range(5)}
+    ports = {
+        re.search(r"--master_port (\d+)", " ".join(job.command(tmp_path, Training())))[1] for _ in range(5)
+    }
     assert len(ports) > 1  # two trainings on one machine do not meet
 
 

@@ -62,7 +62,9 @@ def test_a_batch_holds_like_lengths():
 
 def test_a_step_is_cut_into_full_micro_batches():
     assert plan.batching(8, 3, 1) == plan.Batching(batch_size=8, ranks=1, accumulation=3, micro_batch_size=3)
-    assert plan.batching(64, 8, 4) == plan.Batching(batch_size=64, ranks=4, accumulation=2, micro_batch_size=8)
+    assert plan.batching(64, 8, 4) == plan.Batching(
+        batch_size=64, ranks=4, accumulation=2, micro_batch_size=8
+    )
     assert plan.batching(4, 8, 2) == plan.Batching(batch_size=4, ranks=2, accumulation=1, micro_batch_size=2)
 
 
@@ -72,10 +74,14 @@ def test_more_ranks_than_samples_in_a_step_is_a_mistake():
 
 
 def test_the_learning_rate_rises_then_falls():
-    rates = [plan.learning_rate(step, 100, peak=1e-3, warmup_share=0.1, decay="linear") for step in range(100)]
+    rates = [
+        plan.learning_rate(step, 100, peak=1e-3, warmup_share=0.1, decay="linear") for step in range(100)
+    ]
     assert rates[0] == pytest.approx(1e-4) and rates[9] == rates[10] == pytest.approx(1e-3)
     assert rates[55] == pytest.approx(5e-4) and rates[99] == pytest.approx(1e-3 / 90)
-    cosine = [plan.learning_rate(step, 100, peak=1e-3, warmup_share=0.1, decay="cosine") for step in range(100)]
+    cosine = [
+        plan.learning_rate(step, 100, peak=1e-3, warmup_share=0.1, decay="cosine") for step in range(100)
+    ]
     assert cosine[55] == pytest.approx(5e-4) and 0 < cosine[99] < 1e-6
     assert cosine[10:] == sorted(cosine[10:], reverse=True)
 

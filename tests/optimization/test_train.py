@@ -1,4 +1,4 @@
-"""Real DeepSpeed runs of the tiny model: some in one process (`scenario.py`), one through launcher and Dagster Pipes."""
+"""Real DeepSpeed runs of the tiny model: some in one process (`scenario.py`), one by launcher and Dagster Pipes."""
 
 import json
 import os
@@ -19,7 +19,6 @@ from echo_dagster.optimization.job import Job, Prepared
 
 SCENARIO = Path(__file__).with_name("scenario.py")
 ROOT = Path(__file__).resolve().parents[2]
-slow = pytest.mark.skipif(os.environ.get("ECHO_SLOW_TESTS") != "1", reason="minutes; set ECHO_SLOW_TESTS=1")
 
 
 @dataclass(frozen=True)
@@ -58,14 +57,17 @@ def runs(make_job, samples, tmp_path_factory) -> dict[str, Ran]:
         "last_layer": make_job(home, last_layers=1),
         "diverged": make_job(home, learning_rate=1e30),
         "stopped": make_job(home / "stopped"),
-        "stopped_zero3": make_job(home / "stopped", deepspeed="zero3.json", micro_batch_size=3, last_layers=1),
+        "stopped_zero3": make_job(
+            home / "stopped", deepspeed="zero3.json", micro_batch_size=3, last_layers=1
+        ),
         "whole_zero3": make_job(home / "whole", deepspeed="zero3.json", micro_batch_size=3, last_layers=1),
         "too_long": make_job(home, rows=samples.with_columns(middle=pl.lit("value = " * 300))),
     }
     turns = [str(file) for name, file in files.items() if not name.startswith("stopped")]
     for name, step in (("stopped", 5), ("stopped_zero3", 7)):
         turns += [f"{files[name]}={step}", str(files[name])]
-    ended = subprocess.run([sys.executable, str(SCENARIO), *turns], env=variables(), capture_output=True, text=True)
+    command = [sys.executable, str(SCENARIO), *turns]
+    ended = subprocess.run(command, env=variables(), capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     return {name: Ran(Job.read(file), ended.stdout + ended.stderr) for name, file in files.items()}
 
@@ -139,13 +141,16 @@ def test_a_stopped_training_goes_on_to_the_very_same_weights(runs, stopped, whol
 
 
 def test_a_diverging_training_stops_and_leaves_no_model(runs):
-    assert re.search(r"FAILED the (loss|gradient) of step \d .*training diverged; lower training.learning_rate", runs["diverged"].said)
+    told = r"FAILED the (loss|gradient) of step \d .*training diverged; lower training.learning_rate"
+    assert re.search(told, runs["diverged"].said)
     with pytest.raises(job.TrainingMissing):
         job.result(runs["diverged"].job.out)
 
 
 def test_samples_longer_than_the_window_are_told_with_their_number(runs):
-    assert "FAILED 44 of 44 samples have a middle that does not fit in max_tokens (512)" in runs["too_long"].said
+    assert (
+        "FAILED 44 of 44 samples have a middle that does not fit in max_tokens (512)" in runs["too_long"].said
+    )
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +181,7 @@ def test_two_ranks_train_as_a_child_of_dagster(piped, runs):
 
 
 def test_dagster_is_told_the_outcome_and_the_check(piped):
-    result, prepared, _ = piped
+    result, *_ = piped
     (materialized,) = result.asset_materializations_for_node("trained")
     metadata = materialized.metadata
     assert metadata["steps"].value == 12 and metadata["samples"].value == 44

@@ -42,14 +42,21 @@ def test_only_one_rank_speaks(clock, capsys):
 
 
 def test_the_curve_is_a_small_table_of_means():
-    history = [{"step": step, "loss_nats_per_token": 1.0 * step, "learning_rate": 1e-4} for step in range(1, 101)]
+    history = [
+        {"step": step, "loss_nats_per_token": 1.0 * step, "learning_rate": 1e-4} for step in range(1, 101)
+    ]
     rows = train_report.curve_table(history).splitlines()
-    assert len(rows) == 14 and rows[2] == "| 1-8 | 4.5000 | 1.00e-04 |" and rows[-1].startswith("| 92-100 | 96.0000")
+    assert (
+        len(rows) == 14
+        and rows[2] == "| 1-8 | 4.5000 | 1.00e-04 |"
+        and rows[-1].startswith("| 92-100 | 96.0000")
+    )
     assert train_report.curve_table(history[:1]).splitlines()[2:] == ["| 1-1 | 1.0000 | 1.00e-04 |"]
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"), [(0.4, "0 s"), (59.4, "59 s"), (75, "1 min 15 s"), (3599, "59 min 59 s"), (7261, "2 h 1 min")]
+    ("seconds", "said"),
+    [(0.4, "0 s"), (59.4, "59 s"), (75, "1 min 15 s"), (3599, "59 min 59 s"), (7261, "2 h 1 min")],
 )
 def test_durations_are_said_as_people_say_them(seconds, said):
     assert re.fullmatch(said, train_report.duration(seconds))

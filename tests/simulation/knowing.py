@@ -9,7 +9,7 @@ from echo_dagster.simulation.agent import Request
 
 START = date(2026, 1, 5)
 DAYS = 2
-USERS = 3
+USERS = 4
 GAPS = 24
 
 ASTRAL = '''"""Faces 😀 and notes 𝄞."""

@@ -59,7 +59,7 @@ def test_something_worth_proposing_is_left_on_the_line(planned):
         for region in file.regions:
             for ask in region.asks:
                 rest = file.text[ask.position :].split("\n")[0].strip()
-                assert len(rest) >= 8
+                assert len(rest) >= 6
                 assert any(character.isalpha() for character in rest)
 
 

@@ -1,0 +1,56 @@
+"""What is done of a training, and the figures of a finished one."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Progress:
+    """What is done, over all runs of a job; saved with every checkpoint."""
+
+    steps: int = 0
+    tokens: int = 0  # prompts and targets, without padding
+    target_tokens: int = 0
+    seconds: float = 0.0
+    resumed_at: list[int] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def metrics(progress: Progress) -> dict[str, Any]:
+    """Return the figures of a finished training. First and final loss are means over a tenth of the steps."""
+    import torch
+
+    tenth = max(1, progress.steps // 10)
+
+    def mean(rows: list[dict[str, Any]]) -> float:
+        nats = sum(row["loss_nats_per_token"] * row["target_tokens"] for row in rows)
+        return float(nats / sum(row["target_tokens"] for row in rows))
+
+    kilobyte = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes
+    return {
+        "steps": progress.steps,
+        "tokens": progress.tokens,
+        "target_tokens": progress.target_tokens,
+        "first_loss_nats_per_token": mean(progress.history[:tenth]),
+        "final_loss_nats_per_token": mean(progress.history[-tenth:]),
+        "seconds": round(progress.seconds, 3),
+        "tokens_per_second": round(progress.tokens / progress.seconds, 1),
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilobyte,
+        "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
+        "resumed_at_steps": ", ".join(str(step) for step in progress.resumed_at) or None,
+    }
+
+
+def machine(engine: Any) -> dict[str, Any]:
+    """Return what the training ran on."""
+    import torch
+
+    return {
+        "accelerator": torch.cuda.get_device_name() if engine.device.type == "cuda" else engine.device.type,
+        "ranks": engine.world_size,
+        "threads_per_rank": torch.get_num_threads(),
+    }
