@@ -56,7 +56,7 @@ def evaluated_model(
         metadata={
             **rows(done.evaluated.height, context),
             "status": "compared",
-            "calibrated_user": dg.MetadataValue.json(done.user),
+            "calibrated_user": dg.MetadataValue.json(done.user or {}),
             "comparison": frame_table(done.evaluated),
             **plot("comparison_plot", plots.comparison, done.evaluated),
         }

@@ -10,7 +10,6 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import date, timedelta
 from hashlib import sha256
 
@@ -22,20 +21,10 @@ from assets.conventions import DAYS
 from echo_dagster import __version__
 from echo_dagster.acquisition import landing
 from echo_dagster.settings import Settings
+from echo_dagster.terminal import Step
 
 _COUNTED = re.compile(r"^(?P<what>.+): (?P<done>\d+) of (?P<total>\d+)$")
 _INPUTS_TAG = "echo/inputs"
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one asset is doing. `total` is None where the work is not counted."""
-
-    days: str
-    asset: str
-    state: str  # started, running, finished or failed
-    done: int = 0
-    total: int | None = None
 
 
 class MaterializeFailed(RuntimeError):

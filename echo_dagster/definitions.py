@@ -14,6 +14,7 @@ import dagster as dg
 from assets import acquisition, automation, evaluation, extraction, optimization, refinery, runs
 from echo_dagster import settings as configuration
 from echo_dagster.lake import Lake
+from echo_dagster.terminal import Step
 
 
 def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
@@ -26,7 +27,9 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
     """
     overrides = dict(resource_overrides or {})
     settings = overrides.pop("settings", None) or configuration.load()
-    assets = dg.load_assets_from_modules([acquisition, extraction, refinery, optimization, evaluation])
+    stages = [acquisition, extraction, refinery, optimization, evaluation]
+    found = dg.load_assets_from_modules(stages)
+    assets = [asset for asset in found if isinstance(asset, dg.AssetsDefinition)]
     return dg.Definitions(
         assets=dg.map_asset_specs(_with_freshness, assets),
         jobs=[automation.daily, automation.refresh],
@@ -47,7 +50,7 @@ def materialize(
     last: date,
     *,
     select: Sequence[str] | None = None,
-    on_step: Callable[[runs.Step], None] = lambda step: None,
+    on_step: Callable[[Step], None] = lambda step: None,
     skip_done: bool = False,
 ) -> int:
     """Materialize a range of days with the configured settings; see `assets.runs.materialize`."""

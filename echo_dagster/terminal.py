@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import (
@@ -22,14 +22,15 @@ from rich.progress import (
 console = Console(stderr=True)
 
 
-class AssetStep(Protocol):
-    """What `assets.runs` tells about an asset at work."""
+@dataclass(frozen=True)
+class Step:
+    """What one asset is doing. `total` is None where the work is not counted."""
 
     days: str
     asset: str
-    state: str
-    done: int
-    total: int | None
+    state: str  # started, running, finished or failed
+    done: int = 0
+    total: int | None = None
 
 
 def _bars() -> Progress:
@@ -58,12 +59,12 @@ def bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def asset_bars() -> Iterator[Callable[[AssetStep], None]]:
+def asset_bars() -> Iterator[Callable[[Step], None]]:
     """Show a bar for each asset of a materialization and yield the callback that takes its steps."""
     tasks: dict[tuple[str, str], TaskID] = {}
     with _bars() as bars:
 
-        def tell(step: AssetStep) -> None:
+        def tell(step: Step) -> None:
             key = (step.days, step.asset)
             if key not in tasks:
                 tasks[key] = bars.add_task(f"{step.asset} [dim]{step.days}", total=None)

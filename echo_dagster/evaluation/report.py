@@ -28,6 +28,7 @@ import echo_dagster
 from echo_dagster.evaluation import plots, report_facts, report_models
 from echo_dagster.evaluation.report_samples import Browser, browse
 from echo_dagster.lake import Lake
+from echo_dagster.secrets import mask
 from echo_dagster.settings import Settings
 
 #: Gaps in the sample browser. More make a page that is slow to open and that nobody reads to its end.
@@ -57,8 +58,6 @@ def write(lake: Lake, day: date, settings: Settings, out: Path | None = None) ->
 
 def render(lake: Lake, day: date, settings: Settings) -> str:
     """Return the report of `day` as HTML. A section with nothing to show says why in a sentence."""
-    from echo_dagster.refinery.secrets import mask
-
     browser = browse(lake, day, mask, limit=MAX_SAMPLES)
     facts: dict[str, Any] = {
         "sources": report_facts.sources(lake, day),

@@ -16,9 +16,10 @@ from typing import Any
 import polars as pl
 from tokenizers import Tokenizer
 
+from echo_dagster import secrets
 from echo_dagster.extraction.schema import GAP_SCHEMA
 from echo_dagster.lake import Lake
-from echo_dagster.refinery import budget, facts, quality, secrets, syntax, truncate
+from echo_dagster.refinery import budget, facts, quality, syntax, truncate
 from echo_dagster.refinery.schema import REJECTED_SCHEMA, SAMPLE_SCHEMA
 from echo_dagster.refinery.staging import LostRows, Stage, stage
 from echo_dagster.refinery.tally import TALLY_SCHEMA, Tally, tally

@@ -81,7 +81,7 @@ PYTHON = {
         ("# twice\n    # or more\n    x = 2 * a", "statement"),
     ),
     "a comment that the cursor stands in is complete by itself": (
-        (BODY + "# twi", "ce the value\n    x = 2 * a\n    y = 1", "\n", "ce"),
+        (BODY + "z = 0\n    # twi", "ce the value\n    x = 2 * a\n    y = 1", "\n", "ce"),
         ("ce the value", "line"),
     ),
     "a comment above a compound statement brings all of it": (

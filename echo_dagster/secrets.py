@@ -2,7 +2,7 @@
 
 `find` gives places and types; `mask` puts a typed placeholder in each place. Nothing here ever returns, logs
 or raises the text of a finding. What does not live here: what becomes of a sample that holds one
-(`samples.py`).
+(`refinery/samples.py`).
 
 The plugins' patterns are run directly on the text: detect-secrets' own file scan costs a hundred times more,
 and its verification calls the services that a key belongs to.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from echo_dagster.refinery import secrets
+from echo_dagster import secrets
 
 # Put together at run time, so that no scanner takes this file for a leak.
 AWS = "AKIA" + "Q3EGRZ7TMWX2PLKD"
