@@ -16,6 +16,8 @@ export DAGSTER_HOME := $(CURDIR)/.dagster
 export ECHO_CONFIG := $(CURDIR)/$(CONFIG)
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := false
+# threads that wait by spinning starve whatever else runs on a small machine
+export OMP_WAIT_POLICY := PASSIVE
 
 .PHONY: help setup demo test test-slow lint format ui bench clean
 

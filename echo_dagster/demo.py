@@ -23,7 +23,7 @@ CODE_BASE = "dagster"
 #: Three days to learn from and one to be tried on; sizes that two CPU cores finish in minutes.
 N_DAYS = 4
 N_USERS = 7
-GAPS_PER_USER_DAY = 19
+GAPS_PER_USER_DAY = 14
 SEED = 17
 
 

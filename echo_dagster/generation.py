@@ -79,8 +79,8 @@ def complete(
 
     A completion ends at the end token or any other token that is no text, when `stop` is true of its text so
     far (which is kept), or after `max_new_tokens` behind the carried text. Batches hold prompts of like
-    length. The same call gives the same result; another `batch_size` can change single tokens, where bf16
-    sums tie between two.
+    length. The same call gives the same result; another `batch_size` can change a completion where two tokens
+    nearly tie in bf16.
 
     Raises:
         FimError: the tokenizer is not a byte-level one.

@@ -20,6 +20,9 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 @pytest.fixture(scope="session")
 def tiny_settings(tmp_path_factory: pytest.TempPathFactory) -> ModelSettings:
     """The tiny model of `tiny.py`, built once a session."""
+    import torch
+
+    torch.set_num_threads(1)  # for matrices this small, threads only wait for each other
     return tiny_model(tmp_path_factory.mktemp("tiny"))
 
 
