@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from echo_dagster import terminal
@@ -243,7 +244,7 @@ def materialize(
     """Materialize a range of days through Dagster; the runs stand in the history of DAGSTER_HOME."""
     from echo_dagster import definitions
 
-    with _failing_plainly(), terminal.asset_bars() as on_step:
+    with _failing_plainly(definitions.MaterializeFailed), terminal.asset_bars() as on_step:
         runs = definitions.materialize(first.date(), last.date(), select=select, on_step=on_step)
     _tell("materialized", {"runs": runs})
 
@@ -284,12 +285,15 @@ def _tell(title: str, counts: Mapping[str, object]) -> None:
 
 
 @contextmanager
-def _failing_plainly() -> Iterator[None]:
+def _failing_plainly(*also: type[Exception]) -> Iterator[None]:
     """Turn errors that a user can mend into one message; anything else is a bug and keeps its traceback."""
+    from echo_dagster.lake import TableMissing
+
+    mendable: tuple[type[Exception], ...] = (ValueError, OSError, TableMissing, *also)
     try:
         yield
-    except (ValueError, OSError, LookupError, RuntimeError) as error:
-        terminal.console.print(f"[red]error:[/red] {error}", highlight=False, markup=True)
+    except mendable as error:
+        terminal.console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
 
 

@@ -12,9 +12,12 @@ from typing import Any
 import dagster as dg
 
 from assets import acquisition, automation, evaluation, extraction, optimization, refinery, runs
+from assets.runs import MaterializeFailed
 from echo_dagster import settings as configuration
 from echo_dagster.lake import Lake
 from echo_dagster.terminal import Step
+
+__all__ = ["MaterializeFailed", "build_defs", "defs", "materialize"]
 
 
 def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:

@@ -32,7 +32,7 @@ _CONVERSION = 2
 _HUB_FILES = ["*.safetensors", "*.safetensors.index.json", "tokenizer*.json", "*config.json"]
 
 
-class ModelError(RuntimeError):
+class ModelError(ValueError):
     """A model that cannot be had or used. The message says what to do."""
 
 
