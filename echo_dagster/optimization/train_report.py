@@ -35,8 +35,9 @@ class Reporter:
         """Tell one thing."""
         if self._is_silent:
             return
-        print(text, file=sys.stderr, flush=True)
-        if self._pipes is not None:
+        if self._pipes is None:
+            print(text, file=sys.stderr, flush=True)
+        else:  # the run's log, and whoever follows it; twice in a terminal would be once too often
             self._pipes.log.info(text)
 
     def begin(self, step: int, tokens: int) -> None:
