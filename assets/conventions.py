@@ -16,8 +16,14 @@ import polars as pl
 from echo_dagster import settings as configuration
 from echo_dagster.evaluation import plots
 
-#: UTC days from the configured first one to yesterday. No `end_offset`: a nightly run must not take the unfinished day.
-DAYS = dg.DailyPartitionsDefinition(start_date=configuration.load().start_day.isoformat())
+_CONFIGURED = configuration.load()
+
+#: UTC days from the configured first one to yesterday, or to the configured last one. No `end_offset`: a nightly run
+#: must not take the unfinished day.
+DAYS = dg.DailyPartitionsDefinition(
+    start_date=_CONFIGURED.start_day.isoformat(),
+    end_date=(_CONFIGURED.end_day + timedelta(days=1)).isoformat() if _CONFIGURED.end_day else None,
+)
 
 #: A backfill hands each run up to a month of days, which every data asset turns into one pass over its input.
 RANGE = dg.BackfillPolicy.multi_run(max_partitions_per_run=31)

@@ -169,7 +169,7 @@ class Training(_Section):
     last_layers: PositiveInt | None = Field(
         default=None, description="train only the last n blocks; null trains all"
     )
-    recompute_activations: bool = Field(default=False, description="less memory, a third more time")
+    recompute_activations: bool = Field(default=False, description="less memory, one more forward pass")
     checkpoint_minutes: Annotated[float, Field(gt=0)] = Field(
         default=10, description="the most work that a crash can lose"
     )
@@ -265,6 +265,9 @@ class Settings(_Section):
         default=Path("data"), description="tables, models, checkpoints, reports; below the working directory"
     )
     start_day: date = Field(description="the first partition, a UTC day")
+    end_day: date | None = Field(
+        default=None, description="the last partition; null: yesterday, day after day"
+    )
     schedule_hour_utc: Annotated[int, Field(ge=0, le=23)] = Field(
         default=2, description="when the nightly schedule takes yesterday"
     )
@@ -290,7 +293,7 @@ class Settings(_Section):
     def digest(self) -> str:
         """Return a short hash of everything that can change a result; paths and the clock are not in it."""
         told = self.model_dump(
-            mode="json", exclude={"data_dir", "sources", "schedule_hour_utc", "memory_limit"}
+            mode="json", exclude={"data_dir", "sources", "end_day", "schedule_hour_utc", "memory_limit"}
         )
         return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -224,7 +224,7 @@ def environment(training: Training) -> dict[str, str]:
     variables = {
         OWNER_VARIABLE: f"{os.getpid()}:{psutil.Process().create_time()}",
         "TOKENIZERS_PARALLELISM": "false",
-        # Threads that wait by spinning gain little on an idle machine; beside other work they cost a factor of 4.
+        # Threads that wait by spinning cost a factor of 3 to 5 when other work shares the cores (docs/training.md).
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
     }
     if "DS_ACCELERATOR" not in os.environ and metadata.version("torch").endswith("+cpu"):

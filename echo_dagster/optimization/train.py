@@ -264,7 +264,7 @@ def explain(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
         return (
-            "out of memory; lower training.micro_batch_size (the result stays the same), set "
+            "out of memory; lower training.micro_batch_size (the result changes by rounding alone), set "
             "training.recompute_activations, train fewer blocks (training.last_layers), or, with several ranks, "
             "use training.deepspeed: zero3.json"
         )
