@@ -12,6 +12,7 @@ READY := $(VENV)/.ready
 CONFIG ?= configs/demo.yaml
 PORT ?= 3000
 
+export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 export DAGSTER_HOME := $(CURDIR)/.dagster
 export ECHO_CONFIG := $(CURDIR)/$(CONFIG)
 export HF_HUB_DISABLE_TELEMETRY := 1

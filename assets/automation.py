@@ -29,14 +29,12 @@ DATA_ASSETS = (
 daily = dg.define_asset_job(
     "daily",
     selection=dg.AssetSelection.all(),
-    partitions_def=DAYS,
     description="Everything for one day: from landing files to the decision which model serves, and the report.",
 )
 
 refresh = dg.define_asset_job(
     "refresh",
     selection=dg.AssetSelection.assets(*DATA_ASSETS),
-    partitions_def=DAYS,
     description="The data of one day again, up to the scored samples. No training.",
 )
 
