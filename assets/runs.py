@@ -9,7 +9,7 @@ import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import date, timedelta
 from hashlib import sha256
 
@@ -65,7 +65,7 @@ def materialize(
     plan = [(keys, data)] if data else []
     plan += [([key], model) for key in keys] if model else []
     ran = 0
-    with instance or DagsterInstance.get() as live:
+    with DagsterInstance.get() if instance is None else nullcontext(instance) as live:
         for days, names in plan:
             inputs = _inputs(settings, days)
             if skip_done and _is_done(live, days, names, inputs):
@@ -110,8 +110,8 @@ def _explain(label: str, run_id: str, failures: Sequence[dg.DagsterEvent]) -> st
     lines = [f"{label}: the run {run_id} failed"]
     for event in failures:
         error = getattr(event.event_specific_data, "error", None)
-        while error is not None and error.cause is not None:
-            error = error.cause
+        while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
+            error = error.cause  # Dagster wraps what an asset raised
         lines.append(f"  {event.step_key}: {error.message.strip() if error is not None else event.message}")
     return "\n".join(lines)
 

@@ -100,17 +100,30 @@ def load_causal_lm(path: Path) -> PreTrainedModel:
     Weights are bf16 where the device multiplies bf16 natively (GPUs, CPUs with AVX-512 or AMX), which halves
     memory and makes generation half again as fast as fp32 weights under autocast; else they are fp32.
     """
+    _hush()
     import torch
     from transformers import AutoModelForCausalLM
-    from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # for work of a second
     on_gpu = torch.cuda.is_available()
     is_bf16_native = on_gpu or torch.ops.mkldnn._is_mkldnn_bf16_supported()
     model: Any = AutoModelForCausalLM.from_pretrained(
         path, dtype=torch.bfloat16 if is_bf16_native else torch.float32, local_files_only=True
     )
     return model.to("cuda" if on_gpu else "cpu").eval().requires_grad_(False)
+
+
+def is_cpu_build() -> bool:
+    """Say whether the installed torch can use nothing but CPUs, without importing it."""
+    return metadata.version("torch").endswith("+cpu")
+
+
+def _hush() -> None:
+    """Silence the bars of work that takes a second, and DeepSpeed's search for a GPU where there can be none."""
+    if is_cpu_build():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
 
 
 def _from_package(model: ModelSettings, data_dir: Path) -> Path:
@@ -167,6 +180,7 @@ def _packaged_gguf(package: str) -> Path:
 
 def _convert_gguf(gguf: Path, fim: FimTokens, target: Path) -> None:
     """Write a quantised model as a normal model directory in bf16, with the markers in its tokenizer."""
+    _hush()
     import torch
     from gguf import GGUFReader
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -30,7 +30,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from echo_dagster.lake import Lake
-from echo_dagster.models import ResolvedModel
+from echo_dagster.models import ResolvedModel, is_cpu_build
 from echo_dagster.optimization import deepspeed_config
 from echo_dagster.optimization.schema import TRAINED_COLUMNS, samples_digest
 from echo_dagster.settings import FimTokens, Settings, Training, deepspeed_file
@@ -227,7 +227,7 @@ def environment(training: Training) -> dict[str, str]:
         # Threads that wait by spinning cost a factor of 3 to 5 when other work shares the cores (docs/training.md).
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
     }
-    if "DS_ACCELERATOR" not in os.environ and metadata.version("torch").endswith("+cpu"):
+    if "DS_ACCELERATOR" not in os.environ and is_cpu_build():
         variables["DS_ACCELERATOR"] = "cpu"  # DeepSpeed would look for GPUs, and warn
     if training.ranks > 1 and "OMP_NUM_THREADS" not in os.environ:
         # every rank would start a thread for each core
