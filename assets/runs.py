@@ -25,6 +25,8 @@ from echo_dagster.terminal import Step
 
 _COUNTED = re.compile(r"^(?P<what>.+): (?P<done>\d+) of (?P<total>\d+)$")
 _INPUTS_TAG = "echo/inputs"
+#: What Dagster puts around the error that an asset raised.
+_WRAPPERS = ("Dagster", "RetryRequested")
 
 
 class MaterializeFailed(RuntimeError):
@@ -110,8 +112,8 @@ def _explain(label: str, run_id: str, failures: Sequence[dg.DagsterEvent]) -> st
     lines = [f"{label}: the run {run_id} failed"]
     for event in failures:
         error = getattr(event.event_specific_data, "error", None)
-        while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
-            error = error.cause  # Dagster wraps what an asset raised
+        while error is not None and error.cause is not None and (error.cls_name or "").startswith(_WRAPPERS):
+            error = error.cause
         lines.append(f"  {event.step_key}: {error.message.strip() if error is not None else event.message}")
     return "\n".join(lines)
 
