@@ -13,7 +13,8 @@ import dagster as dg
 
 from assets.conventions import DAYS
 from echo_dagster.acquisition import landing
-from echo_dagster.settings import Settings, load
+from echo_dagster.configuration import load
+from echo_dagster.settings import Settings
 
 _HOUR = load().schedule_hour_utc
 

@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from echo_dagster import settings as configuration
+from echo_dagster import configuration
 from echo_dagster.evaluation import plots
 
 _CONFIGURED = configuration.load()

@@ -20,12 +20,13 @@ from assets.conventions import (
 )
 from assets.optimization import reference_model
 from echo_dagster import models
+from echo_dagster.configuration import load
 from echo_dagster.evaluation import plots
 from echo_dagster.lake import Lake
 from echo_dagster.refinery import balance, samples, scoring
 from echo_dagster.refinery import window as training_window
 from echo_dagster.refinery.schema import BALANCED_SCHEMA, SAMPLE_SCHEMA, SCORED_SCHEMA
-from echo_dagster.settings import Settings, load
+from echo_dagster.settings import Settings
 
 
 @data_asset(

@@ -81,12 +81,12 @@ def refine(
     config: Annotated[Path | None, _CONFIG] = None,
 ) -> None:
     """Truncate and filter gap sessions into training samples."""
-    from echo_dagster import files, models, settings
+    from echo_dagster import configuration, files, models
     from echo_dagster.extraction.schema import GAP_SCHEMA
     from echo_dagster.refinery import samples
 
     with _failing_plainly():
-        configured = settings.load(config)
+        configured = configuration.load(config)
         tokenizer = models.load_tokenizer(models.resolve(configured.base_model, configured.data_dir).path)
         kept, dropped = samples.refine(files.read(gaps, GAP_SCHEMA), tokenizer, configured)
         files.write(kept, out)
@@ -107,12 +107,12 @@ def score(
     config: Annotated[Path | None, _CONFIG] = None,
 ) -> None:
     """Add likelihoods of C_N and C_1 under a model, in nats per token."""
-    from echo_dagster import files, settings
+    from echo_dagster import configuration, files
     from echo_dagster.refinery import perplexity, strata
     from echo_dagster.refinery.schema import SAMPLE_SCHEMA
 
     with _failing_plainly():
-        configured = settings.load(config)
+        configured = configuration.load(config)
         scorer = _model(configured, model)
         with terminal.bar("scoring") as progress:
             scored = perplexity.score(
@@ -144,12 +144,12 @@ def train(
 
     import polars as pl
 
-    from echo_dagster import files, settings
+    from echo_dagster import configuration, files
     from echo_dagster.optimization import job
     from echo_dagster.optimization.schema import TRAINED_COLUMNS
 
     with _failing_plainly():
-        configured = settings.load(config)
+        configured = configuration.load(config)
         start = _model(configured, model)
         chosen = files.read(samples, pl.Schema(dict.fromkeys(TRAINED_COLUMNS, pl.String())))
         lineage = {"samples": samples}
@@ -178,12 +178,12 @@ def evaluate(
     """Compare a model with the base model on held-out samples, with paired bootstrap intervals."""
     import polars as pl
 
-    from echo_dagster import files, settings
+    from echo_dagster import configuration, files
     from echo_dagster.evaluation import compare
     from echo_dagster.refinery.schema import SAMPLE_SCHEMA
 
     with _failing_plainly():
-        configured = settings.load(config)
+        configured = configuration.load(config)
         held_out = files.read(samples, SAMPLE_SCHEMA).with_columns(is_held_out_user=pl.lit(False))
         models = {"base": _model(configured, base), "candidate": _model(configured, model)}
         with terminal.bar("evaluating") as progress:
@@ -215,11 +215,11 @@ def simulate(
     config: Annotated[Path | None, _CONFIG] = None,
 ) -> None:
     """Write the logs of simulated developers who type a real code base beside the base model."""
-    from echo_dagster import settings
+    from echo_dagster import configuration
     from echo_dagster.simulation import agent, workday
 
     with _failing_plainly():
-        configured = settings.load(config)
+        configured = configuration.load(config)
         with terminal.bar("simulating") as progress:
             made = workday.simulate(
                 source,
@@ -258,12 +258,12 @@ def report(
     config: Annotated[Path | None, _CONFIG] = None,
 ) -> None:
     """Write the report of a day from what the lake holds, and print its path."""
-    from echo_dagster import settings
+    from echo_dagster import configuration
     from echo_dagster.evaluation import report as reports
     from echo_dagster.lake import Lake
 
     with _failing_plainly():
-        configured = settings.load(config)
+        configured = configuration.load(config)
         path = reports.write(Lake(configured.lake_dir), day.date(), configured, out)
     typer.echo(path)
 

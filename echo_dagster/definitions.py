@@ -13,7 +13,7 @@ import dagster as dg
 
 from assets import acquisition, automation, evaluation, extraction, optimization, refinery, runs
 from assets.runs import MaterializeFailed
-from echo_dagster import settings as configuration
+from echo_dagster import configuration
 from echo_dagster.lake import Lake
 from echo_dagster.terminal import Step
 

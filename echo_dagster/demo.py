@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from echo_dagster import demo_tables, models, settings, terminal
+from echo_dagster import configuration, demo_tables, models, terminal
 from echo_dagster.lake import Lake
 from echo_dagster.models import ResolvedModel
 from echo_dagster.settings import Settings
@@ -29,7 +29,7 @@ SEED = 17
 
 def main() -> int:
     """Run the demo and print what came of it."""
-    configured = settings.load()
+    configured = configuration.load()
     first, last = configured.start_day, configured.start_day + timedelta(days=N_DAYS - 1)
     terminal.console.rule("Echo for Dagster, on simulated developers")
     with terminal.bar("the base model, converted once") as progress:

@@ -1,24 +1,17 @@
-"""Settings: `configs/*.yaml` made into validated, frozen objects. Every default has its one home here.
+"""Settings: what a configuration may say, as validated, frozen objects. Every default has its one home here.
 
-A configuration file states what differs from the defaults; `extends: other.yaml` starts from another file beside
-it. A wrong file fails at load, with every mistake named at once, what was expected and how to mend it.
-
-What does not live here: reading environment variables other than `ECHO_CONFIG`, and any behaviour.
+What does not live here: reading files and telling mistakes (`configuration.py`), and any behaviour.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from datetime import date
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-
-from echo_dagster.resources import resource
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -296,132 +289,3 @@ class Settings(_Section):
             mode="json", exclude={"data_dir", "sources", "end_day", "schedule_hour_utc", "memory_limit"}
         )
         return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
-
-
-class SettingsError(ValueError):
-    """A configuration file that cannot be used. The message lists every mistake."""
-
-
-def load(path: str | Path | None = None) -> Settings:
-    """Load a configuration file: `path`, else the one that `ECHO_CONFIG` names, else the shipped pipeline.yaml.
-
-    Raises:
-        SettingsError: with every mistake, what was expected and how to mend it.
-    """
-    from echo_dagster.acquisition import importers
-    from echo_dagster.extraction import policies
-
-    file = _find(path or os.environ.get("ECHO_CONFIG") or resource("configs", "pipeline.yaml"))
-    raw = _read(file)
-    mistakes: list[str] = []
-    model_name = raw.get("model", Settings.model_fields["model"].default)
-    model_file = _sibling(file, "models", f"{model_name}.yaml")
-    if "base_model" not in raw:
-        if model_file is None:
-            mistakes.append(
-                f"model: {model_name!r} is no file of configs/models/; add {model_name}.yaml there"
-            )
-        else:
-            raw["base_model"] = _read(model_file)
-    settings = None
-    try:
-        settings = Settings.model_validate(raw)
-    except ValidationError as error:
-        mistakes += [
-            _sentence(item)
-            for item in error.errors()
-            if not (model_file is None and item["loc"] == ("base_model",))  # said above
-        ]
-    mistakes += _unknown_names(raw, "sources", "importer", importers.NAMES)
-    policy = (
-        (raw.get("extraction") or {}).get("policy", "echo")
-        if isinstance(raw.get("extraction"), dict)
-        else "echo"
-    )
-    if policy not in policies.PRESETS:
-        mistakes.append(
-            f"extraction.policy: {policy!r} is unknown; expected one of {', '.join(policies.PRESETS)}"
-        )
-    if settings is not None:
-        if _sibling(file, "deepspeed", settings.training.deepspeed) is None:
-            mistakes.append(
-                f"training.deepspeed: {settings.training.deepspeed!r} is no file of configs/deepspeed/; add it there"
-            )
-        names = [source.name for source in settings.sources]
-        mistakes += [
-            f"sources: the name {name!r} is used twice"
-            for name in sorted(set(names))
-            if names.count(name) > 1
-        ]
-        if settings.perplexity.low_quantile >= settings.perplexity.high_quantile:
-            mistakes.append("perplexity.low_quantile: expected less than perplexity.high_quantile")
-    if mistakes or settings is None:
-        raise SettingsError(f"{file} cannot be used:\n" + "\n".join(f"  - {mistake}" for mistake in mistakes))
-    return settings.model_copy(update={"data_dir": settings.data_dir.absolute()})
-
-
-def deepspeed_file(name: str) -> Path:
-    """Return the path of a DeepSpeed configuration: a file of the working directory's configs/, else a shipped one."""
-    local = Path("configs", "deepspeed", name)
-    return local.absolute() if local.is_file() else resource("configs", "deepspeed", name)
-
-
-def _find(path: str | Path) -> Path:
-    file = Path(path)
-    if not file.is_file():
-        raise SettingsError(
-            f"{file} is no file; set ECHO_CONFIG to a configuration such as configs/pipeline.yaml"
-        )
-    return file
-
-
-def _read(file: Path, below: tuple[Path, ...] = ()) -> dict[str, Any]:
-    try:
-        raw = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise SettingsError(f"{file} is not YAML: {error}") from error
-    if not isinstance(raw, dict):
-        raise SettingsError(f"{file} holds a {type(raw).__name__}, expected names with values")
-    parent = raw.pop("extends", None)
-    if parent is None:
-        return raw
-    if file.resolve() in below:
-        raise SettingsError(f"{file} extends itself, through {parent}")
-    return _merge(_read(_find(file.parent / parent), (*below, file.resolve())), raw)
-
-
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for name, value in above.items():
-        old = merged.get(name)
-        merged[name] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return merged
-
-
-def _sibling(file: Path, folder: str, name: str) -> Path | None:
-    """Return a file of a folder beside the configuration, else a shipped one, else None."""
-    if (local := file.parent / folder / name).is_file():
-        return local
-    try:
-        return resource("configs", folder, name)
-    except FileNotFoundError:
-        return None
-
-
-def _sentence(item: Any) -> str:
-    where = ".".join(str(part) for part in item["loc"]) or "the file"
-    if item["type"] == "extra_forbidden":
-        return f"{where}: there is no such setting; remove it or mend its name"
-    if item["type"] == "missing":
-        return f"{where}: missing; add it"
-    got = "" if isinstance(item["input"], dict | list) else f" (got {item['input']!r})"
-    return f"{where}: {item['msg'][0].lower()}{item['msg'][1:]}{got}"
-
-
-def _unknown_names(raw: dict[str, Any], section: str, key: str, known: tuple[str, ...]) -> list[str]:
-    items = raw.get(section)
-    return [
-        f"{section}.{index}.{key}: {item[key]!r} is unknown; expected one of {', '.join(known)}"
-        for index, item in enumerate(items if isinstance(items, list) else [])
-        if isinstance(item, dict) and isinstance(item.get(key), str) and item[key] not in known
-    ]

@@ -29,11 +29,12 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from echo_dagster.configuration import deepspeed_file
 from echo_dagster.lake import Lake
 from echo_dagster.models import ResolvedModel, is_cpu_build
 from echo_dagster.optimization import deepspeed_config
 from echo_dagster.optimization.schema import TRAINED_COLUMNS, samples_digest
-from echo_dagster.settings import FimTokens, Settings, Training, deepspeed_file
+from echo_dagster.settings import FimTokens, Settings, Training
 
 #: The asset check that the training process itself reports: every step was taken, and the loss is a number.
 FINISHED_CHECK = "trained_to_the_end"

@@ -16,7 +16,7 @@ os.environ["ECHO_PSEUDONYM_KEY"] = "a key that every installation of these tests
 
 import dagster as dg
 
-from echo_dagster import definitions, settings
+from echo_dagster import configuration, definitions
 from echo_dagster.lake import Lake
 from echo_dagster.settings import ModelSettings, Settings
 
@@ -66,7 +66,7 @@ def build_house(root: Path, model: ModelSettings, **config: object) -> House:
     }
     file = root / "pipeline.yaml"
     file.write_text(yaml.safe_dump(raw), encoding="utf-8")
-    loaded = settings.load(file)
+    loaded = configuration.load(file)
     lake = Lake(loaded.lake_dir)
     return House(
         settings=loaded,

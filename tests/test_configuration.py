@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from echo_dagster import settings
+from echo_dagster import configuration
 from echo_dagster.acquisition import importers
-from echo_dagster.settings import SettingsError, Source
+from echo_dagster.configuration import SettingsError
+from echo_dagster.settings import Settings, Source, Window
 
 MODEL = {
     "name": "tiny",
@@ -36,8 +37,8 @@ def write(path: Path, content: dict[str, Any]) -> Path:
     return path
 
 
-def load(folder: Path, **changes: Any) -> settings.Settings:
-    return settings.load(write(folder / "mine.yaml", {"extends": "pipeline.yaml", **changes}))
+def load(folder: Path, **changes: Any) -> Settings:
+    return configuration.load(write(folder / "mine.yaml", {"extends": "pipeline.yaml", **changes}))
 
 
 def mistakes(folder: Path, **changes: Any) -> list[str]:
@@ -52,7 +53,7 @@ def test_what_is_not_said_has_its_default(folder):
     loaded = load(folder)
     assert loaded.start_day == date(2026, 1, 1)
     assert loaded.base_model.name == "tiny"
-    assert loaded.window == settings.Window()
+    assert loaded.window == Window()
     assert loaded.data_dir.is_absolute()
     assert loaded.lake_dir == loaded.data_dir / "lake"
 
@@ -122,20 +123,20 @@ def test_a_model_comes_from_exactly_one_place(folder, source):
 
 def test_files_that_are_no_configuration(folder, monkeypatch):
     with pytest.raises(SettingsError, match="is no file"):
-        settings.load(folder / "none.yaml")
+        configuration.load(folder / "none.yaml")
     with pytest.raises(SettingsError, match="is no file"):
         load(folder, extends="none.yaml")
     (folder / "list.yaml").write_text("- 1\n")
     with pytest.raises(SettingsError, match="holds a list"):
-        settings.load(folder / "list.yaml")
+        configuration.load(folder / "list.yaml")
     (folder / "torn.yaml").write_text("a: [\n")
     with pytest.raises(SettingsError, match="is not YAML"):
-        settings.load(folder / "torn.yaml")
+        configuration.load(folder / "torn.yaml")
 
 
 def test_the_environment_names_the_file(folder, monkeypatch):
     monkeypatch.setenv("ECHO_CONFIG", str(folder / "pipeline.yaml"))
-    assert settings.load().base_model.name == "tiny"
+    assert configuration.load().base_model.name == "tiny"
 
 
 class TestDigest:
@@ -157,5 +158,5 @@ def test_settings_are_frozen(folder):
 
 @pytest.mark.parametrize("name", ["pipeline.yaml", "demo.yaml"])
 def test_the_shipped_configurations_load(name):
-    loaded = settings.load(settings.resource("configs", name))
+    loaded = configuration.load(configuration.resource("configs", name))
     assert {source.importer for source in loaded.sources} <= set(importers.NAMES)
