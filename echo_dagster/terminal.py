@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -79,8 +78,3 @@ def asset_bars() -> Iterator[Callable[[Step], None]]:
                 bars.stop_task(task)
 
         yield tell
-
-
-def interactive() -> bool:
-    """Say whether somebody is watching."""
-    return sys.stderr.isatty()

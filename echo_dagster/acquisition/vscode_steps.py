@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from echo_dagster import utf16
+from echo_dagster.text import shared_head
 
 
 @dataclass(frozen=True)
@@ -83,11 +84,11 @@ def trim(text: str, start: int, end: int, new: str) -> tuple[int, int, str]:
     begins.
     """
     old = text[start:end]
-    head = _shared(old, new)
+    head = shared_head(old, new)
     if head and _is_high(old[head - 1]):
         head -= 1  # never part the halves of a surrogate pair
     old, new = old[head:], new[head:]
-    tail = _shared(old[::-1], new[::-1])
+    tail = shared_head(old[::-1], new[::-1])
     if tail and _is_low(old[-tail]):
         tail -= 1
     return start + head, end - tail, new[: len(new) - tail]
@@ -113,15 +114,3 @@ def _is_low(unit: str) -> bool:
 def parts_pair(text: str, offset: int) -> bool:
     """Say whether an offset lies between the halves of a surrogate pair."""
     return 0 < offset < len(text) and _is_high(text[offset - 1]) and _is_low(text[offset])
-
-
-def _shared(one: str, other: str) -> int:
-    """Return the length of what two texts begin with alike, by halving: slices compare at memory speed."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low

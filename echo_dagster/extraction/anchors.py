@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from echo_dagster import utf16
+from echo_dagster.text import shared_head
 
 #: An anchor begins with this many characters and doubles until it stands in the view once.
 ANCHOR_CHARS = 32
@@ -118,7 +119,7 @@ def _left_end(text: str, view: View, around: Around) -> tuple[int, bool] | Missi
     if not is_absent:
         return "gone"
     if is_whole:
-        shared = _shared_head(text, prefix)
+        shared = shared_head(text, prefix)
         if shared == len(text):
             return "gone" if view.reaches_end else "unseen"
         return "changed" if shared < len(prefix) - ANCHOR_CHARS else "gone"
@@ -152,7 +153,7 @@ def _recalled_end(inside: str, around: Around, last: str) -> tuple[int, bool] | 
     """
     if last.startswith(inside) and inside != last:
         return "unseen"  # the cursor went back: what stands after it was not kept
-    held = _shared_head(inside, last)  # what the gap already held cannot be what follows it
+    held = shared_head(inside, last)  # what the gap already held cannot be what follows it
     text = around.recalled or ""
     for _ in range(_RECALLED_LINES):  # the first lines may have been deleted since they were seen
         if _is_telling(text[:ANCHOR_CHARS]):
@@ -175,7 +176,7 @@ def recall(known: str, before: str) -> tuple[str, str]:
         of the cursor's own line is not: tools propose where it is empty, so that it was more likely deleted
         than passed.
     """
-    shared = _shared_head(known, before)
+    shared = shared_head(known, before)
     rest = known[shared:]
     line_start = before.rfind("\n") + 1
     written = before[shared:line_start]  # whole lines that were not known here
@@ -212,15 +213,3 @@ def _only_place(text: str, context: str, *, from_head: bool) -> tuple[int | None
         if size >= len(context):
             return None, False
         size *= 2
-
-
-def _shared_head(one: str, other: str) -> int:
-    """Return how many characters two strings share at their heads, by bisection."""
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low

@@ -47,13 +47,15 @@ def _fit(tokenizer: Tokenizer, texts: Sequence[str], budget: int, *, keep_tail: 
         return [Fitted("", 0)] * len(texts)
     fitted = [Fitted(text, 0) for text in texts]
     seen_chars = budget * _CHARS_PER_TOKEN
-    todo = list(range(len(fitted)))
+    unsettled = list(range(len(fitted)))
     # Encoding a cut text anew can give a token more than the whole had, so that a cut is checked like any
     # other text.
-    while todo:
-        views = [fitted[i].text[-seen_chars:] if keep_tail else fitted[i].text[:seen_chars] for i in todo]
+    while unsettled:
+        views = [
+            fitted[i].text[-seen_chars:] if keep_tail else fitted[i].text[:seen_chars] for i in unsettled
+        ]
         left = []
-        for i, view, encoding in zip(todo, views, _encode(tokenizer, views), strict=True):
+        for i, view, encoding in zip(unsettled, views, _encode(tokenizer, views), strict=True):
             tokens = len(encoding.ids)
             if tokens > budget:
                 cut = _cut_tail(view, encoding, budget) if keep_tail else _cut_head(view, encoding, budget)
@@ -63,7 +65,7 @@ def _fit(tokenizer: Tokenizer, texts: Sequence[str], budget: int, *, keep_tail: 
                 left.append(i)  # more of the text would fit
             else:
                 fitted[i] = Fitted(view, tokens)
-        todo = left
+        unsettled = left
         seen_chars *= 2
     return fitted
 
