@@ -10,7 +10,8 @@ Two readings that the column names alone leave open:
 
 * `shown`: the cursor stands at `offset`; `prefix` ends there and `suffix` begins there. The proposal `text` replaces
   the first `length` units of `suffix`. The prefix may be cut at its head and the suffix at its tail, so that
-  `offset >= length(prefix)`. An unknown suffix is null; `""` says that the cursor is at the end of the document.
+  `offset >= length(prefix)`. An unknown offset is null: how much of the document precedes the prefix is not known.
+  An unknown suffix is null; `""` says that the cursor is at the end of the document.
 * `snapshot`: `prefix + suffix` is the document. Where the cursor is unknown, `suffix` is `""`.
 """
 
@@ -87,7 +88,7 @@ QUARANTINE_SCHEMA = pl.Schema(
 
 _REQUIRED = ("event_id", "ts", "user_id", "session_id", "document", "kind")
 _REQUIRED_BY_KIND: Mapping[str, tuple[str, ...]] = {
-    "shown": ("completion_id", "offset", "text", "prefix"),
+    "shown": ("completion_id", "text", "prefix"),
     "accepted": ("completion_id",),
     "rejected": ("completion_id",),
     "edited": ("offset", "length", "text"),
@@ -180,7 +181,7 @@ def _check_offsets(kind: str, values: Mapping[str, Any]) -> None:
     if kind != "shown":
         return
     prefix_units = utf16.length(values["prefix"])
-    if values["offset"] < prefix_units:
+    if values["offset"] is not None and values["offset"] < prefix_units:
         raise BadEvent(
             "impossible_offset",
             f"offset {values['offset']} lies before the end of a prefix of {prefix_units}",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -34,3 +35,8 @@ class Reader(Protocol):
 
     def __call__(self, path: Path, source: Source) -> Iterator[Record | Bad]:
         """Yield what `path` holds, in its order. A damaged file yields `Bad`; only an absent one raises."""
+
+
+def stable_id(*parts: object) -> str:
+    """Return an id that is the same whenever its parts are: 128 bits of BLAKE2b, in hexadecimal digits."""
+    return blake2b("\0".join(map(str, parts)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

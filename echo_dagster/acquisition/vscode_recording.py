@@ -10,19 +10,19 @@ does not say, such as a rejection, is not made up. `docs/importing/vscode_record
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from echo_dagster import utf16
 from echo_dagster.acquisition import vscode_accepts
 from echo_dagster.acquisition.languages import language_of
-from echo_dagster.acquisition.records import Bad, Record
+from echo_dagster.acquisition.places import document as document_name
+from echo_dagster.acquisition.places import repository as repository_name
+from echo_dagster.acquisition.records import Bad, Record, stable_id
 from echo_dagster.acquisition.vscode_accepts import Accept
 from echo_dagster.acquisition.vscode_replay import LAST_TIME_MS, replay
 from echo_dagster.acquisition.vscode_steps import Change, Closed, Cursor, Proposal, Snapshot, Step
@@ -78,10 +78,10 @@ def read(path: Path, source: Source) -> Iterator[Record | Bad]:
             yield Bad(
                 step.entry + 1, "unmatched_accept", "no proposal shown before explains the accepted text"
             )
-        document = _document(step.document)
+        document = document_name(step.document)
         for number, fields in enumerate(_fields(step, session, accepts.get(step.entry), taken, source)):
             fields |= {
-                "event_id": _hash(session.id, step.entry, number),
+                "event_id": stable_id(session.id, step.entry, number),
                 "ts": _EPOCH + timedelta(milliseconds=times[step.entry]),
                 "seq": seq,
                 "user_id": source.user or session.user,
@@ -114,7 +114,7 @@ def _fields(
             choice = step.choices[taken.get(step.fetch, 0)]
             yield {
                 "kind": "shown",
-                "completion_id": _hash(session.id, step.fetch, "proposal"),
+                "completion_id": stable_id(session.id, step.fetch, "proposal"),
                 "model": source.model or choice.source,
                 "offset": choice.start,
                 "length": choice.end - choice.start,
@@ -136,7 +136,7 @@ def _fields(
             if accept is not None:
                 yield {
                     "kind": "accepted",
-                    "completion_id": _hash(session.id, accept.fetch, "proposal"),
+                    "completion_id": stable_id(session.id, accept.fetch, "proposal"),
                     "text": utf16.from_units("".join(edit.text for edit in reversed(edits)))
                     if accept.is_partial
                     else None,
@@ -171,35 +171,14 @@ def _session(log: Sequence[Any], path: Path) -> _Session:
         if not isinstance(entry, dict):
             continue
         if entry.get("kind") == "header" and isinstance(entry.get("uuid"), str):
-            return _Session(entry["uuid"], entry["uuid"], _repository(entry.get("repoRootUri")))
+            return _Session(entry["uuid"], entry["uuid"], repository_name(entry.get("repoRootUri")))
         data = entry.get("data")
         if entry.get("kind") == "meta" and isinstance(data, dict) and isinstance(data.get("uuid"), str):
             # Several recordings can be cut from one log: `opStart` tells them apart.
             identity = f"{data['uuid']}-{data['opStart']}" if "opStart" in data else data["uuid"]
-            return _Session(identity, data["uuid"], _repository(data.get("repoRootUri")))
+            return _Session(identity, data["uuid"], repository_name(data.get("repoRootUri")))
     identity = "file-" + blake2b(path.name.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
     return _Session(identity, identity, None)
-
-
-def _repository(uri: Any) -> str | None:
-    """Return the last folder of the repository's root; the folders above it are the user's own business."""
-    if not isinstance(uri, str):
-        return None
-    folders = [part for part in unquote(uri).replace("\\", "/").split("/") if part]
-    if len(folders) >= 2 and folders[-2].lower() in _HOMES:
-        return None  # a home directory: its name is the user's
-    return folders[-1] if folders else None
-
-
-_HOMES = ("users", "home", "documents and settings")
-_HOME = re.compile(rf"^.*?/(?:{'|'.join(_HOMES)})/[^/]+/", re.IGNORECASE)
-_OUTSIDE = re.compile(r"/|\.\./|[a-z][a-z0-9+.-]*:", re.IGNORECASE)
-
-
-def _document(path: str) -> str:
-    """Return a path with `/` between its parts; outside of the repository, without the home directory."""
-    path = path.replace("\\", "/")
-    return _HOME.sub("~/", "/" + path) if _OUTSIDE.match(path) and _HOME.match("/" + path) else path
 
 
 def _times(steps: Iterator[Step | Bad]) -> dict[int, int]:
@@ -225,7 +204,3 @@ def _times(steps: Iterator[Step | Bad]) -> dict[int, int]:
             latest = max(latest, time)
             times[entry] = latest
     return times
-
-
-def _hash(*parts: object) -> str:
-    return blake2b("\0".join(map(str, parts)).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -94,7 +94,7 @@ def test_a_last_line_cut_short(tmp_path):
 
 
 def test_a_line_too_long_is_passed_over_in_pieces(tmp_path, monkeypatch):
-    monkeypatch.setattr(native, "MAX_LINE_BYTES", 1000)
+    monkeypatch.setattr("echo_dagster.acquisition.lines.MAX_LINE_BYTES", 1000)
     path = tmp_path / "a.ndjson"
     fits = ndjson(line(1)).rstrip()
     path.write_bytes(
