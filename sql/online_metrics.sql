@@ -3,7 +3,7 @@
 with
 gaps as (
     select
-        day, gap_id, completion_id, region_id, user_id, model, language, cohort, opened_at, outcome,
+        day, gap_id, completion_id, region_id, reshown_of, user_id, model, language, cohort, opened_at, outcome,
         accepted_chars, typed_chars, kept_rate,
         retained_0s, retained_30s, retained_120s, retained_300s, retained_600s, retained_900s,
         list_contains($accepted_outcomes, outcome) as is_accepted,
@@ -13,7 +13,19 @@ gaps as (
     where list_contains($days, day)
 ),
 
--- One row per completion and day: a proposal shown again, or accepted word by word, counts once.
+-- A proposal shown again at the next keystroke may have a new id; it goes by that of its first showing.
+showings as (
+    select
+        * replace (
+            first_value(completion_id) over (
+                partition by day, coalesce(reshown_of, gap_id) order by opened_at, gap_id
+            ) as completion_id
+        )
+    from gaps
+),
+
+-- One row per proposal and day: shown again, or accepted word by word, it counts once. The parts taken at its showings
+-- add up, but to no more than was proposed: who takes it back and takes it again has not taken it twice.
 completions as (
     select
         day,
@@ -25,15 +37,15 @@ completions as (
         bool_and(outcome = 'superseded') as is_superseded,
         bool_or(outcome = 'typed_through') and not bool_or(is_accepted) as is_typed_through,
         max(proposed_chars) as proposed_chars,
-        coalesce(max(accepted_chars) filter (where is_accepted), 0) as accepted_chars,
         max(kept_rate) filter (where is_accepted) as kept_rate,
-        max(retained_0s) filter (where is_accepted) as retained_0s,
-        max(retained_30s) filter (where is_accepted) as retained_30s,
-        max(retained_120s) filter (where is_accepted) as retained_120s,
-        max(retained_300s) filter (where is_accepted) as retained_300s,
-        max(retained_600s) filter (where is_accepted) as retained_600s,
-        max(retained_900s) filter (where is_accepted) as retained_900s
-    from gaps
+        least(sum(if(is_accepted, accepted_chars, 0)), max(proposed_chars)) as accepted_chars,
+        -- only where every part taken was still watched; and an editor may insert more than was proposed
+        case
+            when count(columns('retained_.*')) > 0
+                and count(columns('retained_.*')) = count(*) filter (where is_accepted)
+                then least(sum(columns('retained_.*')), greatest(max(columns('retained_.*')), max(proposed_chars)))
+        end
+    from showings
     group by day, completion_id
 ),
 

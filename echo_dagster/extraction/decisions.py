@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from echo_dagster import utf16
 from echo_dagster.extraction import geometry
-from echo_dagster.extraction.gap import SNAPSHOTS, Gap, Taken
+from echo_dagster.extraction.gap import NEVER, SNAPSHOTS, Gap, Taken
 
 
 class _Touched(NamedTuple):
@@ -44,8 +44,10 @@ class Decisions:
         if self._touched and not self._claim_awaited(ts) and self._reason == "accept":
             self._infer(ts)
 
-    def accept(self, gap: Gap | None, ts: int, part: str | None, beside: Sequence[Gap]) -> None:
+    def accept(self, gap: Gap | None, ts: int, part: str | None, beside: Sequence[Gap]) -> list[Gap]:
         """Note that the user accepted `part` of a proposal, or all of it (null).
+
+        Returns the gaps without edits to follow that the acceptance fell inside.
 
         Args:
             gap: the proposal's gap; null where it is not open.
@@ -57,12 +59,14 @@ class Decisions:
             suggested, before = self._inferred
             suggested.restore_decision(before)
             self._inferred = None
+        unseen: list[Gap] = []
         if gap is not None and gap.tracking == SNAPSHOTS:
             _take(gap, part)
-            _take_unseen(gap, beside)
+            unseen = _take_unseen(gap, beside)
         elif gap is not None:
             self._take_and_find(gap, ts, part)
         self._touched = []  # no other acceptance is the last edit
+        return unseen
 
     def _take_and_find(self, gap: Gap, ts: int, part: str | None) -> None:
         wanted = _take(gap, part)
@@ -132,11 +136,20 @@ def _take(gap: Gap, part: str | None) -> bytes:
     return utf16.encode(part or gap.proposal)
 
 
-def _take_unseen(taken: Gap, beside: Sequence[Gap]) -> None:
-    """Where there are no edits, the acceptance itself is the only sign of what the document now holds."""
-    if taken.taken.is_whole:
-        taken.text = utf16.encode(taken.proposal)
-        taken.end = taken.start + len(taken.text) // 2
-    for gap in beside:
-        if gap is not taken and gap.start <= taken.start <= gap.end:
+def _take_unseen(taken: Gap, beside: Sequence[Gap]) -> list[Gap]:
+    """Where there are no edits, the acceptance itself is the only sign of what the document now holds.
+
+    Returns the gaps whose text it belongs to.
+    """
+    held, first = taken.text, taken.start
+    now = utf16.encode(taken.proposal) if taken.taken.is_whole else held
+    is_placed = first < NEVER
+    inside = [gap for gap in beside if gap is taken or (is_placed and gap.start <= first <= gap.end)]
+    inside = [gap for gap in inside if gap.tracking == SNAPSHOTS]
+    for gap in inside:
+        at = 2 * (first - gap.start)
+        gap.text = gap.text[:at] + now + gap.text[at + len(held) :]
+        gap.end = gap.start + len(gap.text) // 2
+        if gap is not taken:
             gap.taken_inside += taken.taken.units
+    return inside

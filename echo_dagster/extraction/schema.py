@@ -42,6 +42,7 @@ GAP_SCHEMA = pl.Schema(
         "gap_id": pl.String(),
         "completion_id": pl.String(),
         "region_id": pl.String(),
+        "reshown_of": pl.String(),  # the gap in which the same proposal was shown first; null for a new proposal
         "user_id": pl.String(),
         "session_id": pl.String(),
         "document": pl.String(),
@@ -54,7 +55,7 @@ GAP_SCHEMA = pl.Schema(
         "opened_at": TIMESTAMP,
         "closed_at": TIMESTAMP,
         "break_reason": pl.String(),
-        "offset": pl.Int64(),
+        "offset": pl.Int64(),  # null where the tool does not say how much precedes the prefix
         "prefix": pl.String(),  # C_0 before the gap
         "suffix": pl.String(),  # C_0 after the gap, without what the proposal replaces; null where not kept
         "replaced": pl.String(),  # what stood in the gap when the proposal was shown
@@ -67,7 +68,7 @@ GAP_SCHEMA = pl.Schema(
         "agent_chars": pl.Int64(),
         "kept_rate": pl.Float64(),
         **{f"retained_{seconds}s": pl.Int64() for seconds in RETENTION_SECONDS},
-        "n_edits": pl.Int64(),
+        "n_edits": pl.Int64(),  # null where no view showed the gap again
         "tracking": pl.String(),  # "edits" or "snapshots"
         "censored": pl.Boolean(),
     }

@@ -64,6 +64,51 @@ def test_a_completion_shown_again_or_accepted_in_parts_counts_once(tmp_path):
     assert row["weighted_acceptance_rate"] == 1.0
 
 
+def test_a_proposal_shown_again_at_every_keystroke_counts_once_whatever_its_id(tmp_path):
+    lake = lake_of(
+        tmp_path,
+        [
+            not_accepted("first", outcome="superseded"),  # ten characters
+            not_accepted("second", at_s=1, reshown_of="first", proposal="e + two!", outcome="superseded"),
+            gap(
+                "third",
+                at_s=2,
+                reshown_of="first",
+                proposal="+ two!",
+                accepted_chars=6,
+                retained_0s=6,
+                retained_30s=4,
+            ),
+            not_accepted("other", at_s=3),
+            # the first showing closed on the day before
+            not_accepted("late", at_s=4, reshown_of="yesterday", outcome="superseded"),
+            not_accepted("later", at_s=5, reshown_of="yesterday"),
+        ],
+    )
+    row = only(online.measure_days(lake, [DAY]))
+    assert (row["n_shown"], row["n_accepted"], row["n_superseded"]) == (3, 1, 0)
+    assert row["acceptance_rate"] == 1 / 3
+    assert row["weighted_acceptance_rate"] == 6 / 30
+    assert (row["retained_0s_share"], row["retained_30s_share"]) == (6 / 6, 4 / 6)
+
+
+def test_parts_taken_at_several_showings_add_up_and_the_same_part_counts_once(tmp_path):
+    parts = [
+        gap("a", outcome="partially_accepted", accepted_chars=4, retained_0s=4, retained_30s=4),
+        gap("b", at_s=1, reshown_of="a", proposal="+ two!", accepted_chars=6, retained_0s=6, retained_30s=3),
+    ]
+    row = only(online.measure_days(lake_of(tmp_path / "parts", parts), [DAY]))
+    assert (row["n_accepted"], row["weighted_acceptance_rate"]) == (1, 10 / 10)
+    assert (row["retained_0s_share"], row["retained_30s_share"]) == (10 / 10, 7 / 10)
+    twice = [
+        gap("a", outcome="accepted_then_removed", retained_30s=0),
+        gap("b", at_s=1, reshown_of="a", retained_0s=10, retained_30s=10),
+    ]
+    row = only(online.measure_days(lake_of(tmp_path / "twice", twice), [DAY]))
+    assert (row["n_accepted"], row["weighted_acceptance_rate"]) == (1, 10 / 10)
+    assert (row["retained_0s_share"], row["retained_30s_share"]) == (10 / 10, 10 / 10)
+
+
 def test_typing_seen_by_nested_gaps_counts_once(tmp_path):
     lake = lake_of(
         tmp_path,

@@ -41,5 +41,5 @@ def test_the_study_without_edits_is_followed_by_its_requests(shared_data):
     assert (gaps["tracking"] == "snapshots").all()
     assert gaps.filter(pl.col("outcome").is_in(ACCEPTED_OUTCOMES)).height == 224
     seen = gaps.filter(~pl.col("censored"))
-    assert seen.height > 400
-    assert seen.filter(pl.col("final") != pl.col("replaced")).height > 350
+    assert seen.height > 280  # the others' users were last seen writing in the gap
+    assert seen.filter(pl.col("final") != pl.col("replaced")).height > 210
