@@ -1,4 +1,4 @@
-"""When things run: the nightly job and its schedule, the sensor for late landing files, freshness.
+"""When things run: the nightly job and its schedule, retention, the sensor for late landing files, freshness.
 
 All clocks are UTC.
 """
@@ -12,6 +12,7 @@ from hashlib import sha256
 import dagster as dg
 
 from assets.conventions import DAYS
+from assets.governance import retention
 from echo_dagster.acquisition import landing
 from echo_dagster.configuration import load
 from echo_dagster.settings import Settings
@@ -41,6 +42,14 @@ refresh = dg.define_asset_job(
 
 nightly = dg.build_schedule_from_partitioned_job(
     daily, name="nightly", hour_of_day=_HOUR, description="Yesterday, every night."
+)
+
+nightly_retention = dg.ScheduleDefinition(
+    name="nightly_retention",
+    job=retention,
+    cron_schedule=f"0 {(_HOUR + 12) % 24} * * *",
+    execution_timezone="UTC",
+    description="What is older than the settings keep, half a day after the nightly run.",
 )
 
 #: A day is late when it is not there four hours after its run began.

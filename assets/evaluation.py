@@ -15,6 +15,7 @@ from assets.conventions import (
     rows,
     window,
 )
+from assets.governance import check_inputs
 from assets.optimization import reference_model
 from echo_dagster.evaluation import champion as champions
 from echo_dagster.evaluation import day as evaluation
@@ -26,8 +27,11 @@ from echo_dagster.settings import Settings
 
 
 @data_asset("evaluation", ONLINE_SCHEMA, kinds={"duckdb"}, deps=["gap_sessions"])
-def online_metrics(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lake]) -> dg.MaterializeResult:
+def online_metrics(
+    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
+) -> dg.MaterializeResult:
     """Acceptance rate, generation rate, kept rate and persistence, by model, language and cohort."""
+    check_inputs(context, settings, lake, "gap_sessions")
     measured = online.measure_days(lake, days(context))
     return dg.MaterializeResult(metadata={**rows(measured.height, context), "metrics": frame_table(measured)})
 

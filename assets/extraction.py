@@ -12,6 +12,7 @@ from assets.conventions import (
     table,
     window,
 )
+from assets.governance import check_inputs
 from echo_dagster.extraction import days as extraction
 from echo_dagster.extraction.policies import PRESETS
 from echo_dagster.extraction.schema import GAP_SCHEMA
@@ -35,6 +36,7 @@ def gap_sessions(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:
     """One row per proposal shown whose gap closed on the day: (C_0, C_1, C_N) and what the user did."""
+    check_inputs(context, settings, lake, "raw_events", days_before=1)
     policy = PRESETS[settings.extraction.policy]
     done = extraction.extract_days(
         lake,

@@ -18,6 +18,7 @@ from assets.conventions import (
     table,
     window,
 )
+from assets.governance import check_inputs
 from assets.optimization import reference_model
 from echo_dagster import models
 from echo_dagster.configuration import load
@@ -42,6 +43,7 @@ def filtered_samples(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:
     """Samples cut to the token budget, that pass every quality filter. Drops have a reason code."""
+    check_inputs(context, settings, lake, "gap_sessions")
     tokenizer = models.load_tokenizer(reference_model(settings).path)
     done = samples.refine_days(
         lake, days(context), tokenizer, settings, progress=progress(context, "filtering")
@@ -65,6 +67,7 @@ def balanced_samples(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:
     """The day's samples after stratified balancing and caps per user and document."""
+    check_inputs(context, settings, lake, "filtered_samples")
     done = balance.balance_days(lake, days(context), settings)
     return dg.MaterializeResult(
         metadata={
@@ -89,6 +92,7 @@ def scored_samples(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:
     """Likelihoods of C_N and C_1 under the reference model, and how much the context helps (IFD)."""
+    check_inputs(context, settings, lake, "balanced_samples")
     done = scoring.score_days(
         lake, days(context), reference_model(settings), settings, progress=progress(context, "scoring")
     )
@@ -117,7 +121,7 @@ def scored_samples(
             "no_held_out_data",
             asset="training_set",
             blocking=True,
-            description="No held-out user, and nothing of the day itself or later, is in the training set.",
+            description="Nobody held out or forgotten, and nothing of the day itself or later, is in it.",
         ),
     ],
 )
@@ -125,6 +129,7 @@ def training_set(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:
     """The denoised window of days up to the one before, frozen and content-addressed."""
+    check_inputs(context, settings, lake, "scored_samples", days_before=settings.window.days)
     built = [
         training_window.write_training_set(lake, day, days_before(day, settings.window.days), settings)
         for day in days(context)

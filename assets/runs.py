@@ -1,6 +1,7 @@
-"""Materializing from a terminal: the same runs that the UI would launch, in this process, with their progress.
+"""Runs from a terminal: the same that the UI would launch, in this process, with their progress.
 
-Used by `echo-dagster materialize` and by the demo. The runs stand in the instance's history like any other.
+Used by `echo-dagster materialize` and `forget`, and by the demo. The runs stand in the instance's history like any
+other.
 """
 
 from __future__ import annotations
@@ -8,18 +9,24 @@ from __future__ import annotations
 import re
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from datetime import date, timedelta
 from hashlib import sha256
+from typing import Any
 
 import dagster as dg
+import polars as pl
 from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus, RunsFilter
 
 from assets.automation import DATA_ASSETS
 from assets.conventions import DAYS
 from echo_dagster import __version__
 from echo_dagster.acquisition import landing
+from echo_dagster.acquisition.privacy import pseudonymiser
+from echo_dagster.governance.forget import models_of
+from echo_dagster.lake import Lake
 from echo_dagster.settings import Settings
 from echo_dagster.terminal import Step
 
@@ -31,6 +38,21 @@ _WRAPPERS = ("Dagster", "RetryRequested")
 
 class MaterializeFailed(RuntimeError):
     """A run failed; its history is in the UI."""
+
+
+@dataclass(frozen=True)
+class ForgottenPerson:
+    """What a run of `forget` removed, and the models that learnt (`day` and `forgotten.CHECKPOINTS_SCHEMA`).
+
+    Runs under way may have read the person before: what they write goes with the next run of `retention`.
+    """
+
+    pseudonym: str
+    rows: dict[str, int]
+    pages: tuple[str, ...]
+    trainings: tuple[str, ...]
+    runs_under_way: tuple[str, ...]
+    models: pl.DataFrame
 
 
 def materialize(
@@ -77,6 +99,35 @@ def materialize(
     return ran
 
 
+def forget(
+    defs: dg.Definitions,
+    settings: Settings,
+    user: str,
+    *,
+    on_step: Callable[[Step], None] = lambda step: None,
+    instance: DagsterInstance | None = None,
+) -> ForgottenPerson:
+    """Run the job `forget` for a person, given by the name in the logs or by pseudonym. Dagster sees the pseudonym.
+
+    Raises:
+        MaterializeFailed: the run failed. To run it again goes on where it stopped.
+    """
+    pseudonym = pseudonymiser(settings.data_dir)(user)
+    config = {"ops": {"forget_person": {"config": {"pseudonym": pseudonym}}}}
+    with DagsterInstance.get() if instance is None else nullcontext(instance) as live:
+        result = _execute(defs.resolve_job_def("forget"), live, pseudonym, on_step, config)
+    (output,) = (event.step_output_data for event in result.all_events if event.is_successful_output)
+    told: dict[str, Any] = {name: value.value for name, value in output.metadata.items()}
+    return ForgottenPerson(
+        pseudonym=pseudonym,
+        rows=told["rows"],
+        pages=tuple(told["pages"]),
+        trainings=tuple(told["trainings"]),
+        runs_under_way=tuple(told["runs_under_way"]),
+        models=models_of(Lake(settings.lake_dir), pseudonym),
+    )
+
+
 def _run(
     defs: dg.Definitions,
     instance: DagsterInstance,
@@ -85,7 +136,6 @@ def _run(
     inputs: str,
     on_step: Callable[[Step], None],
 ) -> None:
-    run_id = str(uuid.uuid4())
     label = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     tags = {_INPUTS_TAG: inputs}
     if len(days) > 1:
@@ -93,19 +143,40 @@ def _run(
             "dagster/asset_partition_range_start": days[0],
             "dagster/asset_partition_range_end": days[-1],
         }
+    _execute(
+        defs.resolve_job_def("daily"),
+        instance,
+        label,
+        on_step,
+        {},
+        partition_key=days[0] if len(days) == 1 else None,
+        asset_selection=[dg.AssetKey(name) for name in names],
+        tags=tags,
+    )
+
+
+def _execute(
+    job: dg.JobDefinition,
+    instance: DagsterInstance,
+    label: str,
+    on_step: Callable[[Step], None],
+    config: Mapping[str, Any],
+    **options: Any,
+) -> dg.ExecuteInProcessResult:
+    """Run a job in this process, telling `on_step` of it."""
+    run_id = str(uuid.uuid4())
     with _followed(instance, run_id, label, on_step):
-        result = defs.resolve_job_def("daily").execute_in_process(
+        result = job.execute_in_process(
             instance=instance,
             run_id=run_id,
-            partition_key=days[0] if len(days) == 1 else None,
-            asset_selection=[dg.AssetKey(name) for name in names],
-            tags=tags,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, **config},
             raise_on_error=False,
+            **options,
         )
     if not result.success:
         failures = [event for event in result.all_events if event.is_failure and event.step_key]
         raise MaterializeFailed(_explain(label, run_id, failures))
+    return result
 
 
 def _explain(label: str, run_id: str, failures: Sequence[dg.DagsterEvent]) -> str:

@@ -5,25 +5,28 @@ import tempfile
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks import events
+from benchmarks import backfill, events, snapshots
 
 
 def main() -> None:
     """Run the measurements that need no accelerator."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--events", type=int, default=300_000, help="lines in the landing file")
+    parser.add_argument("--events", type=int, default=5_000_000, help="lines in the landing file")
+    parser.add_argument("--days", type=int, default=90, help="days of the backfill")
+    parser.add_argument("--events-per-day", type=int, default=50_000, help="lines of each of them")
+    parser.add_argument(
+        "--recording", type=Path, default=snapshots.RECORDING, help="a VS Code workspace recording"
+    )
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        measured = events.measure(Path(folder), asked.events)
-    (_, peer), *_ = measured
-    table = Table(title=f"{asked.events:,} events, {events.EDITS_PER_PROPOSAL} edits per proposal")
-    for heading in ("stage", "seconds", "times the peer", "events / s"):
-        table.add_column(heading, justify="left" if heading == "stage" else "right")
-    for what, seconds in measured:
-        table.add_row(what, f"{seconds:.1f}", f"{seconds / peer:.1f}", f"{asked.events / seconds:,.0f}")
-    Console().print(table)
+        Console().print(events.table(events.measure(Path(folder), asked.events), asked.events))
+    with tempfile.TemporaryDirectory() as folder:
+        told = backfill.measure(Path(folder), asked.days, asked.events_per_day)
+        Console().print(backfill.table(told, asked.days, asked.events_per_day))
+    with tempfile.TemporaryDirectory() as folder:
+        recording = asked.recording if asked.recording.exists() else None
+        Console().print(snapshots.table(snapshots.measure(Path(folder), recording)))
 
 
 if __name__ == "__main__":

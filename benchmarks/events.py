@@ -1,17 +1,25 @@
 """Landing files to events to gaps, beside DuckDB's own `read_json` of the same files into Parquet.
 
-The log is made here: users who type beside a tool, about thirty edits for each proposal. Ratios are what counts;
-seconds hold for one machine on one day.
+Each step runs in a process of its own, so that its memory is its own: all that it and its children hold, shared pages
+counted once. Ratios are what counts; seconds hold for one machine on one day.
 """
 
+from __future__ import annotations
+
 import json
-import random
+import multiprocessing
+import subprocess
+import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
-from typing import Any
 
+import psutil
+from rich.table import Table
+
+from benchmarks.log import EDITS_PER_PROPOSAL, write_log
 from echo_dagster.acquisition import landing
 from echo_dagster.extraction import days as extraction
 from echo_dagster.extraction.policies import PRESETS
@@ -19,61 +27,26 @@ from echo_dagster.lake import Lake, connect
 from echo_dagster.settings import Settings
 
 DAY = date(2026, 1, 5)
-EDITS_PER_PROPOSAL = 30
 
 
-def write_log(file: Path, n_events: int, seed: int = 17) -> None:
-    """Write an experience log of about `n_events` lines."""
-    choose = random.Random(seed)
-    written = 0
-    with file.open("w", encoding="utf-8") as out:
-        stream = 0
-        while written < n_events:
-            stream += 1
-            written += _write_stream(out.write, stream, min(3000, n_events - written), choose)
+@dataclass(frozen=True)
+class Step:
+    """What was run, how long it took, and the most memory that it held."""
+
+    what: str
+    seconds: float
+    peak_bytes: int
 
 
-def _write_stream(write: Callable[[str], Any], stream: int, n_events: int, choose: random.Random) -> int:
-    ts = datetime(DAY.year, DAY.month, DAY.day, 8, tzinfo=UTC) + timedelta(seconds=stream % 3600)
-    identity = {
-        "user_id": f"user-{stream % 97}",
-        "session_id": f"s{stream}",
-        "document": f"src/module_{stream}.py",
-        "language": "python",
-        "model": "tool-1",
-        "consent": True,
-    }
-    text = "import os\n" * 40
-    for seq in range(n_events):
-        ts += timedelta(milliseconds=choose.randrange(80, 900))
-        told: dict[str, Any] = {
-            "event_id": f"{stream}-{seq}",
-            "ts": ts.isoformat().replace("+00:00", "Z"),
-            "seq": seq,
-            **identity,
-        }
-        if seq % (EDITS_PER_PROPOSAL + 1) == 0:
-            told |= {"kind": "shown", "completion_id": f"{stream}-{seq}", "offset": len(text), "length": 0}
-            told |= {"text": "value = compute(offset)", "prefix": text, "suffix": ""}
-        else:
-            at = 0 if choose.random() < 0.03 else len(text)
-            inserted = choose.choice(("va", "lue", " = ", "x(", ")", "\n", "    ", "ret"))
-            told |= {"kind": "edited", "offset": at, "length": 0, "text": inserted, "reason": "typing"}
-            text = text[:at] + inserted + text[at:]
-        write(json.dumps(told) + "\n")
-    return n_events
-
-
-def measure(folder: Path, n_events: int) -> list[tuple[str, float]]:
-    """Return (what, seconds) for the peer and for each stage."""
-    landed = folder / "landing"
-    landed.mkdir(parents=True)
-    write_log(landed / f"{DAY}.ndjson", n_events)
-    settings = Settings.model_validate(
+def settings(folder: Path, start: date = DAY) -> Settings:
+    """Return the settings of a pipeline whose landing files are in `folder/landing`."""
+    return Settings.model_validate(
         {
             "data_dir": folder / "data",
-            "start_day": DAY,
-            "sources": [{"name": "b", "importer": "native", "path": f"{landed}/{{day}}*", "consent": True}],
+            "start_day": start,
+            "sources": [
+                {"name": "log", "importer": "native", "path": f"{folder}/landing/{{day}}*", "consent": True}
+            ],
             "base_model": {
                 "name": "none",
                 "source": {"path": "none"},
@@ -81,27 +54,93 @@ def measure(folder: Path, n_events: int) -> list[tuple[str, float]]:
             },
         }
     )
-    lake = Lake(settings.lake_dir)
 
-    def peer() -> None:
-        with connect(settings.memory_limit, folder / "spill") as connection:
-            connection.execute(
-                f"copy (select * from read_json('{landed}/*.ndjson')) to '{folder}/peer.parquet' (format parquet)"
-            )
 
-    def extract() -> None:
-        extraction.extract_days(
-            lake, [DAY], PRESETS["echo"], memory_limit=settings.memory_limit, spill=folder / "spill"
+def peer(folder: Path) -> None:
+    """Read the same files with DuckDB and write them as one Parquet file."""
+    with connect(settings(folder).memory_limit, folder / "spill") as connection:
+        connection.execute(
+            f"copy (select * from read_json('{folder}/landing/*.ndjson')) to '{folder}/peer.parquet' (format parquet)"
         )
 
-    steps: list[tuple[str, Callable[[], object]]] = [
-        ("DuckDB read_json to Parquet", peer),
-        ("landing to raw_events", lambda: landing.ingest(settings, lake, [DAY])),
-        ("raw_events to gap_sessions", extract),
+
+def ingest(folder: Path) -> None:
+    """Make `raw_events` of the day."""
+    told = settings(folder)
+    landing.ingest(told, Lake(told.lake_dir), [DAY])
+
+
+def extract(folder: Path) -> None:
+    """Make `gap_sessions` of the day."""
+    told = settings(folder)
+    extraction.extract_days(
+        Lake(told.lake_dir), [DAY], PRESETS["echo"], memory_limit=told.memory_limit, spill=folder / "spill"
+    )
+
+
+STEPS: dict[str, Callable[[Path], None]] = {
+    "DuckDB read_json to Parquet": peer,
+    "landing to raw_events": ingest,
+    "raw_events to gap_sessions": extract,
+}
+
+
+def measure(folder: Path, n_events: int) -> list[Step]:
+    """Write a landing file of `n_events` and run every step, the peer once before and once after the others."""
+    (folder / "landing").mkdir(parents=True)
+    write_log(folder / "landing" / f"{DAY}.ndjson", n_events, DAY)
+    first, *others = [_run(folder, what) for what in (*STEPS, next(iter(STEPS)))]
+    *own, last = others
+    return [
+        Step(first.what, (first.seconds + last.seconds) / 2, max(first.peak_bytes, last.peak_bytes)),
+        *own,
     ]
-    measured = []
-    for what, run in steps:
-        start = time.perf_counter()
-        run()
-        measured.append((what, time.perf_counter() - start))
-    return measured
+
+
+def table(steps: list[Step], n_events: int) -> Table:
+    """Return what was measured, for people."""
+    beside, *own = steps
+    whole = Step("landing to gap_sessions", sum(s.seconds for s in own), max(s.peak_bytes for s in own))
+    shown = Table(title=f"{n_events:,} events, about {EDITS_PER_PROPOSAL} edits per proposal")
+    for heading in ("step", "seconds", "times the peer", "microseconds / event", "peak MiB"):
+        shown.add_column(heading, justify="left" if heading == "step" else "right")
+    for step in (*steps, whole):
+        shown.add_row(
+            step.what,
+            f"{step.seconds:.1f}",
+            f"{step.seconds / beside.seconds:.2f}",
+            f"{step.seconds / n_events * 1e6:.2f}",
+            f"{step.peak_bytes / 2**20:,.0f}",
+        )
+    return shown
+
+
+def _run(folder: Path, what: str) -> Step:
+    """Run a step in a fresh process and watch what it and its children hold."""
+    command = [sys.executable, "-m", "benchmarks.events", what, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+        peak = 0
+        while child.poll() is None:
+            peak = max(peak, _held(child.pid))
+            time.sleep(0.1)
+        assert child.stdout is not None
+        told = child.stdout.read()
+    if child.returncode:
+        raise RuntimeError(f"{what} ended with exit status {child.returncode}")
+    return Step(what, json.loads(told)["seconds"], peak)
+
+
+def _held(pid: int) -> int:
+    """Return the bytes that a process and its children hold, each shared page divided by those who share it."""
+    try:
+        process = psutil.Process(pid)
+        return sum(some.memory_full_info().pss for some in (process, *process.children(recursive=True)))
+    except psutil.Error:  # one of them has just ended
+        return 0
+
+
+if __name__ == "__main__":
+    multiprocessing.freeze_support()
+    start = time.perf_counter()
+    STEPS[sys.argv[1]](Path(sys.argv[2]))
+    print(json.dumps({"seconds": time.perf_counter() - start}))

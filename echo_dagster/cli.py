@@ -7,7 +7,7 @@ command did goes to standard error as a table; data is the only thing on standar
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,7 +36,7 @@ _CONFIG = typer.Option("--config", help="a configuration file; by default the on
 
 @app.command("import")
 def import_(
-    importer: Annotated[str, typer.Argument(help="native or vscode_recording")],
+    importer: Annotated[str, typer.Argument(help="which tool wrote them: see docs/importing")],
     paths: Annotated[list[Path], typer.Argument(help="log files of that tool")],
     out: Annotated[Path, typer.Option(help="where the events go")],
     consent: Annotated[bool, typer.Option(help="may be trained on, where an event does not say")] = True,
@@ -49,6 +49,63 @@ def import_(
     with _failing_plainly():
         counts = landing.import_files(importer, paths, out, consent=consent, cohort=cohort, user=user)
     _tell("imported", counts)
+
+
+@app.command()
+def inspect(
+    paths: Annotated[list[str], typer.Argument(help="log files, folders, or patterns in quotes")],
+    limit: Annotated[int | None, typer.Option(min=1, help="stop after so many lines of each file")] = None,
+    is_json: Annotated[bool, typer.Option("--json", help="print all that was found as JSON")] = False,
+) -> None:
+    """Say which tool wrote log files and what they hold, and print the configuration that points Echo at them."""
+    from echo_dagster.acquisition import importers, inspection, inspection_rows, source_patterns
+
+    with _failing_plainly():
+        files = inspection.files_of(paths)
+        is_big = sum(file.stat().st_size for file in files) > inspection.BIG_BYTES
+        with terminal.bar("inspecting (MB)") if is_big else nullcontext() as progress:
+            found = inspection.inspect(files, limit, progress)
+    if is_json:
+        typer.echo(inspection_rows.as_json(found))
+    else:
+        for one in found.found:
+            _tell(one.importer, inspection_rows.rows(one))
+        if found.unknown:
+            _tell(f"read by none of {', '.join(importers.NAMES)}", inspection_rows.unknown_rows(found))
+        typer.echo(source_patterns.lines_of_yaml(found), nl=False)
+    if not found.found:
+        raise typer.Exit(1)
+
+
+@app.command()
+def collect(
+    landing: Annotated[Path, typer.Option(help="the folder that takes the files")],
+    host: Annotated[str, typer.Option()] = "127.0.0.1",
+    port: Annotated[int, typer.Option()] = 8790,
+    max_body_mb: Annotated[int, typer.Option(min=1, max=64, help="of one request, decompressed")] = 16,
+    rate: Annotated[float, typer.Option(min=0.01, help="events a second with one token")] = 200,
+    total_rate: Annotated[float, typer.Option(min=0.01, help="events a second in all")] = 5_000,
+    late_days: Annotated[int, typer.Option(min=1, help="older events are refused")] = 7,
+    config: Annotated[Path | None, _CONFIG] = None,
+) -> None:
+    """Receive events over HTTP into a landing folder. ECHO_COLLECTOR_TOKENS holds the tokens that may post."""
+    import os
+
+    from echo_dagster import configuration
+    from echo_dagster.acquisition import collector, collector_limits
+    from echo_dagster.acquisition.privacy import pseudonymiser
+
+    with _failing_plainly():
+        configured = configuration.load(config)
+        made = collector.application(
+            landing,
+            collector_limits.tokens(os.environ.get(collector_limits.TOKENS_VARIABLE, "")),
+            pseudonymiser(configured.data_dir),
+            first=configured.start_day,
+            last=configured.end_day,
+            limits=collector.Limits(max_body_mb * 1024 * 1024, rate, total_rate, late_days),
+        )
+        collector.serve(made, host, port)
 
 
 @app.command()
@@ -250,6 +307,27 @@ def materialize(
 
 
 @app.command()
+def forget(
+    user: Annotated[str, typer.Argument(help="the name in the logs, or the pseudonym in the tables")],
+) -> None:
+    """Remove a person from everything, for good, through Dagster; print the models that learnt from them as NDJSON."""
+    import polars as pl
+
+    from echo_dagster import definitions, files
+
+    with _failing_plainly(definitions.MaterializeFailed), terminal.asset_bars() as on_step:
+        done = definitions.forget(user, on_step=on_step)
+    _tell(f"forgotten: {done.pseudonym}", {**done.rows, "report pages": len(done.pages)})
+    if not any(done.rows.values()):
+        terminal.console.print("No table held this person. With another key a name has another pseudonym.")
+    if done.runs_under_way:
+        terminal.console.print(
+            f"Forget again when these runs have ended, which may have read them: {', '.join(done.runs_under_way)}"
+        )
+    files.write(done.models.with_columns(pl.col("day").cast(pl.String())), "-")
+
+
+@app.command()
 def report(
     day: Annotated[datetime, typer.Argument(formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")],
     out: Annotated[
@@ -278,9 +356,11 @@ def _model(configured: Settings, path: Path | None) -> ResolvedModel:
 
 
 def _tell(title: str, counts: Mapping[str, object]) -> None:
-    shown = Table(title=title, show_header=False, title_justify="left")
+    shown = Table(title=escape(title), show_header=False, title_justify="left")
+    for _ in range(2):
+        shown.add_column(overflow="fold")
     for name, value in counts.items():
-        shown.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
+        shown.add_row(escape(name), f"{value:,}" if isinstance(value, int) else escape(str(value)))
     terminal.console.print(shown)
 
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import dagster as dg
 
-from assets import acquisition, automation, evaluation, extraction, optimization, refinery, runs
-from assets.runs import MaterializeFailed
+from assets import acquisition, automation, evaluation, extraction, governance, optimization, refinery, runs
+from assets.runs import ForgottenPerson, MaterializeFailed
 from echo_dagster import configuration
 from echo_dagster.lake import Lake
 from echo_dagster.terminal import Step
 
-__all__ = ["MaterializeFailed", "build_defs", "defs", "materialize"]
+__all__ = ["ForgottenPerson", "MaterializeFailed", "build_defs", "defs", "forget", "materialize"]
 
 
 def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
@@ -35,8 +35,8 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
     assets = [asset for asset in found if isinstance(asset, dg.AssetsDefinition)]
     return dg.Definitions(
         assets=dg.map_asset_specs(_with_freshness, assets),
-        jobs=[automation.daily, automation.refresh],
-        schedules=[automation.nightly],
+        jobs=[automation.daily, automation.refresh, governance.forget, governance.retention],
+        schedules=[automation.nightly, automation.nightly_retention],
         sensors=[automation.late_landing_files],
         resources={
             "settings": settings,
@@ -60,6 +60,11 @@ def materialize(
     return runs.materialize(
         defs, configuration.load(), first, last, select=select, on_step=on_step, skip_done=skip_done
     )
+
+
+def forget(user: str, *, on_step: Callable[[Step], None] = lambda step: None) -> ForgottenPerson:
+    """Forget a person with the configured settings; see `assets.runs.forget`."""
+    return runs.forget(defs, configuration.load(), user, on_step=on_step)
 
 
 def _with_freshness(spec: dg.AssetSpec) -> dg.AssetSpec:

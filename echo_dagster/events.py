@@ -12,7 +12,9 @@ Two readings that the column names alone leave open:
   the first `length` units of `suffix`. The prefix may be cut at its head and the suffix at its tail, so that
   `offset >= length(prefix)`. An unknown offset is null: how much of the document precedes the prefix is not known.
   An unknown suffix is null; `""` says that the cursor is at the end of the document.
-* `snapshot`: `prefix + suffix` is the document. Where the cursor is unknown, `suffix` is `""`.
+* `snapshot`: `prefix + suffix` is the whole document. Where the cursor is unknown, `suffix` is `""`. With the reason
+  `request` it is what a request for a completion sent, whose answer was perhaps never shown: `offset`, `prefix` and
+  `suffix` then read as in `shown`.
 """
 
 from __future__ import annotations
@@ -42,8 +44,10 @@ EDIT_REASONS = (
 )
 #: Why a proposal went away.
 REJECTION_REASONS = ("dismissed", "timeout", "superseded")
+#: Why a snapshot need not be the whole document.
+SNAPSHOT_REASONS = ("request",)
 
-_REASONS = {"edited": EDIT_REASONS, "rejected": REJECTION_REASONS}
+_REASONS = {"edited": EDIT_REASONS, "rejected": REJECTION_REASONS, "snapshot": SNAPSHOT_REASONS}
 
 TIMESTAMP = pl.Datetime("us", "UTC")
 
@@ -72,8 +76,15 @@ SCHEMA = pl.Schema(
     }
 )
 
+#: What names a stream.
+STREAM = ("user_id", "session_id", "document")
+
 #: Events of one stream, in the order in which they happened.
-STREAM_ORDER = ("user_id", "session_id", "document", "ts", "seq", "event_id")
+STREAM_ORDER = (*STREAM, "ts", "seq", "event_id")
+
+#: A stream's bucket is a hash of its name. A day stands on disk bucket by bucket, each in the order of its streams.
+BUCKETS = 256
+STORED_SCHEMA = pl.Schema({**SCHEMA, "bucket": pl.Int32()})
 
 #: What could not be read: which line of which file, and why. Never the text itself, which is somebody's code.
 QUARANTINE_SCHEMA = pl.Schema(
@@ -178,7 +189,7 @@ def _check_offsets(kind: str, values: Mapping[str, Any]) -> None:
     for name in ("offset", "length"):
         if values[name] is not None and values[name] < 0:
             raise BadEvent("impossible_offset", f"{name} is negative")
-    if kind != "shown":
+    if kind != "shown" and not (kind == "snapshot" and values["reason"] == "request"):
         return
     prefix_units = utf16.length(values["prefix"])
     if values["offset"] is not None and values["offset"] < prefix_units:
@@ -186,7 +197,7 @@ def _check_offsets(kind: str, values: Mapping[str, Any]) -> None:
             "impossible_offset",
             f"offset {values['offset']} lies before the end of a prefix of {prefix_units}",
         )
-    replaced = values["length"] or 0
+    replaced = values["length"] or 0 if kind == "shown" else 0
     known = 0 if values["suffix"] is None else utf16.length(values["suffix"])
     if replaced > known:
         raise BadEvent("impossible_offset", f"length {replaced} reaches past a suffix of {known}")

@@ -47,7 +47,7 @@ def read_events(path: str | Path) -> Events:
     good, bad = [events.frame([])], [pl.DataFrame(schema=events.QUARANTINE_SCHEMA)]
     for some, wrong in importers.batches(Path(path), source, lambda user: user):
         good.append(some)
-        bad.append(wrong)
+        bad.append(wrong.drop("after"))
     return Events(pl.concat(good), pl.concat(bad))
 
 

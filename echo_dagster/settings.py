@@ -25,7 +25,7 @@ class Source(_Section):
     """Log files of one tool."""
 
     name: str = Field(description="how this source is called in tables")
-    importer: str = Field(description="native or vscode_recording")
+    importer: str = Field(description="which tool wrote it: see docs/importing")
     path: str = Field(description="a glob below the working directory; {day} stands for YYYY-MM-DD")
     consent: bool = Field(
         description="may these users' code be trained on, where an event does not say itself?"
@@ -203,6 +203,42 @@ class Evaluation(_Section):
     seed: int = Field(default=17, description="the same seed draws the same samples")
 
 
+class Retention(_Section):
+    """How many days tables keep. What is not named is kept for ever; `champion` always is: it says what serves."""
+
+    raw_events: Annotated[int, Field(ge=2)] | None = Field(
+        default=None, description="days of events; a day needs the one before it"
+    )
+    quarantined_events: PositiveInt | None = Field(default=None, description="days of what could not be read")
+    gap_sessions: PositiveInt | None = Field(default=None, description="days of gaps; more than window.days")
+    online_metrics: PositiveInt | None = Field(default=None, description="days of online metrics")
+    filtered_samples: PositiveInt | None = Field(default=None, description="days of filtered samples")
+    balanced_samples: PositiveInt | None = Field(default=None, description="days of balanced samples")
+    rejected_samples: PositiveInt | None = Field(default=None, description="days of reasons for dropping")
+    scored_samples: PositiveInt | None = Field(
+        default=None, description="days of scored samples; more than window.days"
+    )
+    training_set: PositiveInt | None = Field(default=None, description="days of training sets")
+    checkpoint: PositiveInt | None = Field(
+        default=None, description="days of checkpoints, with their models; what serves stays"
+    )
+    predictions: PositiveInt | None = Field(default=None, description="days of what models wrote")
+    evaluated_model: PositiveInt | None = Field(default=None, description="days of comparisons")
+    reports: PositiveInt | None = Field(default=None, description="days of report pages")
+    versions: Annotated[int, Field(ge=1, le=7)] = Field(
+        default=7, description="days for which rows that were replaced or removed stay on disk"
+    )
+    stopped_trainings: PositiveInt = Field(
+        default=7, description="days after which a training that was stopped cannot be gone on with"
+    )
+
+    def tables(self) -> dict[str, int]:
+        """Return the days that each table keeps, of those that do not keep all."""
+        others = ("reports", "versions", "stopped_trainings")
+        told = {name: getattr(self, name) for name in type(self).model_fields if name not in others}
+        return {name: days for name, days in told.items() if days is not None}
+
+
 class FimTokens(_Section):
     """The fill-in-the-middle format: three markers, their order, and what ends a completion."""
 
@@ -275,6 +311,7 @@ class Settings(_Section):
     window: Window = Window()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
+    retention: Retention = Retention()
     base_model: ModelSettings = Field(description="filled from the file that `model` names")
 
     @property
@@ -286,6 +323,7 @@ class Settings(_Section):
     def digest(self) -> str:
         """Return a short hash of everything that can change a result; paths and the clock are not in it."""
         told = self.model_dump(
-            mode="json", exclude={"data_dir", "sources", "end_day", "schedule_hour_utc", "memory_limit"}
+            mode="json",
+            exclude={"data_dir", "sources", "end_day", "schedule_hour_utc", "memory_limit", "retention"},
         )
         return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]

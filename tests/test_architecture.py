@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-STAGES = ("acquisition", "extraction", "refinery", "optimization", "evaluation")
+STAGES = ("acquisition", "extraction", "refinery", "optimization", "evaluation", "governance")
 HEAVY = {"torch", "transformers", "deepspeed", "accelerate", "ray", "sklearn", "dagster"}
 #: Parts of a stage that a later stage may see: what its rows look like.
 SHARED = {"schema"}

@@ -56,6 +56,28 @@ def test_import_and_extract_find_every_proposal_with_the_columns_of_the_docs(fol
     assert found.height == shown and found.schema == GAP_SCHEMA
 
 
+def test_inspect_says_what_logs_hold_and_how_to_read_them(folder):
+    root, shown = folder
+    found = run("inspect", root / f"{DAY}.ndjson")
+    (source,) = yaml.safe_load(found.stdout)["sources"]
+    assert source == {
+        "name": "native",
+        "importer": "native",
+        "path": f"{root}/{{day}}.ndjson",
+        "consent": False,
+    }
+    assert "objects with event_id and ts" in found.stderr and f"shown {shown}" in found.stderr
+    told = json.loads(run("inspect", root / f"{DAY}.ndjson", "--json", "--limit", "4").stdout)
+    assert (told["found"][0]["lines"], told["found"][0]["users"]) == (4, 1)
+
+
+def test_inspect_fails_where_it_knows_nothing(tmp_path):
+    (tmp_path / "a[red].txt").write_text("nothing")
+    found = run("inspect", tmp_path, fails=True)
+    assert "a[red].txt" in found.stderr and "no known tool" in found.stderr and found.stdout == ""
+    assert "no such file" in run("inspect", tmp_path / "b", fails=True).stderr
+
+
 def test_users_become_pseudonyms_at_import(folder, gaps):
     assert all(user.startswith("u_") for user in pl.read_parquet(gaps)["user_id"])
 

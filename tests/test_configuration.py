@@ -76,7 +76,7 @@ def test_every_mistake_is_told_at_once(folder):
         unheard_of=1,
         window={"days": 0, "length": 3},
         training={"learning_rate": "fast"},
-        sources=[{**SOURCE, "importer": "tabby"}, {"name": "b", "importer": "native", "consent": True}],
+        sources=[{**SOURCE, "importer": "tabbie"}, {"name": "b", "importer": "native", "consent": True}],
         extraction={"policy": "patient"},
     )
     assert len(told) == 8
@@ -86,7 +86,7 @@ def test_every_mistake_is_told_at_once(folder):
         "window.days: ",
         "window.length: there is no such setting",
         "training.learning_rate: ",
-        f"sources.0.importer: 'tabby' is unknown; expected one of {', '.join(importers.NAMES)}",
+        f"sources.0.importer: 'tabbie' is unknown; expected one of {', '.join(importers.NAMES)}",
         "sources.1.path: missing",
         "extraction.policy: 'patient' is unknown; expected one of ",
     )
@@ -106,6 +106,23 @@ def test_mistakes_between_settings(folder):
         "sources",
         "training.deepspeed",
     ]
+
+
+def test_every_mistake_of_a_retention_is_told(folder):
+    told = mistakes(folder, retention={"raw_event": 30, "gap_session": 3, "raw_events": 1, "versions": 8})
+    assert sorted(line.split(": ")[0] for line in told) == [
+        "retention.gap_session",
+        "retention.raw_event",
+        "retention.raw_events",
+        "retention.versions",
+    ]
+    told = mistakes(folder, window={"days": 5}, retention={"gap_sessions": 5, "scored_samples": 1})
+    assert told == [
+        f"retention.{table}: expected more than window.days (5), which are read every day"
+        for table in ("gap_sessions", "scored_samples")
+    ]
+    kept = load(folder, window={"days": 5}, retention={"gap_sessions": 6, "reports": 90, "raw_events": None})
+    assert kept.retention.tables() == {"gap_sessions": 6} and kept.retention.reports == 90
 
 
 def test_a_model_without_a_file_is_one_mistake(folder):
@@ -143,6 +160,7 @@ class TestDigest:
     def test_it_is_stable_and_knows_nothing_of_places(self, folder):
         assert load(folder).digest == load(folder, data_dir="elsewhere", memory_limit="1GB").digest
         assert load(folder).digest == load(folder, sources=[SOURCE], schedule_hour_utc=5).digest
+        assert load(folder).digest == load(folder, retention={"raw_events": 30}).digest
 
     @pytest.mark.parametrize(
         "change", [{"window": {"days": 3}}, {"start_day": date(2026, 1, 2)}, {"training": {"seed": 18}}]

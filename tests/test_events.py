@@ -93,6 +93,8 @@ def test_what_a_kind_needs(kind, name):
         ({"kind": "shown", "length": 2}, "impossible_offset"),
         ({"kind": "shown", "suffix": None}, "impossible_offset"),
         ({"kind": "shown", "prefix": "😀", "offset": 1}, "impossible_offset"),
+        ({"kind": "snapshot", "reason": "typing"}, "unknown_reason"),
+        ({"kind": "snapshot", "reason": "request", "prefix": "ab", "offset": 1}, "impossible_offset"),
     ],
 )
 def test_what_is_wrong_has_a_reason(fields, reason):
@@ -103,6 +105,12 @@ def test_a_shown_may_hold_only_the_text_around_the_cursor_and_count_astral_chara
     events.to_row(record("shown", offset=1000))
     events.to_row(record("shown", prefix="😀", offset=2, suffix="😀", length=2))
     events.to_row(record("shown", suffix=None, length=0))
+
+
+def test_a_request_that_was_not_shown_is_a_snapshot_that_may_be_cut():
+    events.to_row(record("snapshot", reason="request", prefix="ab", offset=1000, suffix=None))
+    events.to_row(record("snapshot", reason="request", prefix="ab"))
+    events.to_row(record("snapshot", prefix="ab", offset=0))  # of the whole document; where the cursor is
 
 
 @given(st.datetimes(min_value=datetime(1970, 1, 2), max_value=datetime(9000, 1, 1)), st.integers(-23, 23))

@@ -1,10 +1,13 @@
 import json
-from datetime import date
+import os
+from datetime import date, timedelta
 
 import polars as pl
 import pytest
+from deltalake import DeltaTable
 
-from echo_dagster.lake import Lake, TableMissing, connect
+from echo_dagster import table_files
+from echo_dagster.lake import Lake, TableMissing, VersionGone, connect
 
 MONDAY, TUESDAY, WEDNESDAY = date(2026, 1, 5), date(2026, 1, 6), date(2026, 1, 7)
 
@@ -77,3 +80,131 @@ def test_each_replacement_is_one_commit(lake):
     commits = sorted((lake.path("t") / "_delta_log").glob("*.json"))
     first = json.loads(commits[0].read_text().splitlines()[0])
     assert first and len(commits) == lake.version("t") + 1 <= 4
+
+
+PEOPLE = {"day": pl.Date, "place": pl.Int64, "user_id": pl.String, "text": pl.String}
+
+
+def people(day: date, *users: str | None) -> pl.DataFrame:
+    rows = [(day, place, user, f"secret of {user}") for place, user in enumerate(users)]
+    return pl.DataFrame(rows, schema=PEOPLE, orient="row")
+
+
+def log_of(lake: Lake, table: str) -> str:
+    return "".join(file.read_text() for file in (lake.path(table) / "_delta_log").glob("*.json"))
+
+
+class TestRemoving:
+    def test_the_rows_go_and_the_others_keep_their_order_and_their_days(self, lake):
+        lake.replace("t", people(MONDAY, "c", "a", None, "b", "a"), [MONDAY])
+        lake.replace("t", people(TUESDAY, "b", "b"), [TUESDAY])
+        version = lake.version("t")
+        assert lake.remove("t", "user_id", ["a"]) == 2
+        rows = lake.read("t", [MONDAY]).select("place", "user_id").collect().rows()
+        assert rows == [(0, "c"), (2, None), (3, "b")]
+        assert lake.read("t", [TUESDAY]).collect().height == 2
+        assert lake.version("t") == version + 1
+
+    def test_nothing_to_remove_is_no_commit(self, lake):
+        lake.replace("t", people(MONDAY, "a"), [MONDAY])
+        version = lake.version("t")
+        assert lake.remove("t", "user_id", ["x"]) == lake.remove("t", "user_id", []) == 0
+        assert lake.version("t") == version
+
+    def test_a_day_can_become_empty_and_be_written_again(self, lake):
+        lake.replace("t", people(MONDAY, "a", "a"), [MONDAY])
+        assert lake.remove("t", "user_id", {"a"}) == 2
+        assert lake.days("t") == [] and lake.columns("t") == list(PEOPLE)
+        lake.replace("t", people(MONDAY, "b"), [MONDAY])
+        assert lake.read("t").collect()["user_id"].to_list() == ["b"]
+
+    def test_old_days_go_but_for_some(self, lake):
+        for day in (MONDAY, TUESDAY, WEDNESDAY):
+            lake.replace("t", people(day, "a", "b"), [day])
+        assert lake.drop_days("t", WEDNESDAY, but=[MONDAY]) == 2
+        assert lake.days("t") == [MONDAY, WEDNESDAY]
+        version = lake.version("t")
+        assert lake.drop_days("t", WEDNESDAY, but=[MONDAY]) == 0
+        assert lake.version("t") == version
+
+    def test_a_day_that_another_writer_replaces_meanwhile_is_looked_at_again(self, lake, monkeypatch):
+        lake.replace("t", people(MONDAY, "a", "b"), [MONDAY])
+        rewrite = table_files.rewrite
+
+        def late(*arguments):
+            monkeypatch.undo()
+            made = rewrite(*arguments)
+            lake.replace("t", people(MONDAY, "a", "b", "c", "a"), [MONDAY])
+            return made
+
+        monkeypatch.setattr(table_files, "rewrite", late)
+        assert lake.remove("t", "user_id", ["a"]) == 2
+        assert lake.read("t").collect()["user_id"].to_list() == ["b", "c"]
+
+
+class TestTheLog:
+    def test_it_holds_no_text_of_the_rows(self, lake):
+        lake.replace("t", people(MONDAY, "a", "b"), [MONDAY])
+        lake.append("t", people(TUESDAY, "c"))
+        lake.remove("t", "user_id", ["a"])
+        lake.replace("strings", people(MONDAY, "d").select("day", "text"), [MONDAY])
+        for table in ("t", "strings"):
+            assert "secret" not in log_of(lake, table) and "numRecords" in log_of(lake, table)
+        assert '\\"place\\":1' in log_of(lake, "t")
+
+
+class TestVacuum:
+    def test_what_was_replaced_goes_when_its_time_is_over(self, lake):
+        lake.replace("t", people(MONDAY, "a"), [MONDAY])
+        lake.replace("t", people(MONDAY, "b"), [MONDAY])
+        assert lake.vacuum("t", timedelta(days=1)) == 0
+        then = lake.read_version("t", 0, MONDAY).collect()
+        assert then["user_id"].to_list() == ["a"]
+        assert lake.vacuum("t", timedelta(0)) > 0
+        assert lake.read("t").collect()["user_id"].to_list() == ["b"]
+
+    def test_a_version_whose_files_are_gone_fails_and_never_lies(self, lake):
+        lake.replace("t", people(MONDAY, "a"), [MONDAY])
+        lake.replace("t", people(TUESDAY, "a"), [TUESDAY])
+        lake.remove("t", "user_id", ["a"])
+        lake.vacuum("t", timedelta(0))
+        with pytest.raises(VersionGone, match="2026-01-05 in version 1"):
+            lake.read_version("t", 1, MONDAY)
+        with pytest.raises(VersionGone, match="version 99"):
+            lake.read_version("t", 99, MONDAY)
+        for version in (0, 1):
+            with pytest.raises(FileNotFoundError):
+                pl.scan_delta(DeltaTable(str(lake.path("t")), version=version)).collect()
+
+    def test_what_a_killed_writer_left_goes_a_day_later(self, lake):
+        lake.replace("t", people(MONDAY, "a"), [MONDAY])
+        folder = lake.path("t") / f"day={MONDAY}"
+        left = [
+            folder / "part-9.parquet",
+            folder / "part-9.parquet#1",
+            lake.path("t") / "_delta_log" / "_c.tmp",
+        ]
+        for file in left:
+            file.write_bytes(b"half a file")
+        (lake.path("t") / "day=2026-01-01").mkdir()
+        assert lake.vacuum("t", timedelta(days=1)) == 0 and all(file.exists() for file in left)
+        for file in (*left, lake.path("t") / "day=2026-01-01"):
+            os.utime(file, (0, 0))
+        assert lake.vacuum("t", timedelta(days=1)) == 33
+        assert not any(file.exists() for file in left)
+        assert [path.name for path in lake.path("t").glob("day=*")] == [f"day={MONDAY}"]
+        assert lake.read("t").collect().height == 1
+
+    def test_it_commits_nothing_where_there_is_nothing_to_remove(self, lake):
+        lake.replace("t", people(MONDAY, "a"), [MONDAY])
+        version = lake.version("t")
+        lake.vacuum("t", timedelta(0))
+        assert lake.version("t") == version
+
+
+def test_the_tables_are_those_that_were_written(lake):
+    assert lake.tables() == []
+    lake.replace("b", people(MONDAY, "a"), [MONDAY])
+    lake.replace("a", people(MONDAY), [MONDAY])
+    (lake.root / ".staging-1").mkdir()
+    assert lake.tables() == ["a", "b"]

@@ -7,10 +7,10 @@ A day's table depends on the day and the files alone, never on the range it is m
   own day.
 * A file without `{day}` is read for every day. Its bad lines belong to the day of the last event before them,
   else of the first event after them, else to the first day of all.
-* An event is named by its id within its day; of several copies one is kept (`sql/raw_events.sql` says which).
+* An event is named by its id within its stream and day; of several copies one is kept (`copies.py` says which).
 
-What does not live here: formats (`importers.py`), the pass over the files (`staging.py`), and how a day of a
-table is replaced (`lake.py`).
+What does not live here: formats (`importers.py`), the pass over the files (`staging.py`), the order of events
+(`streams.py` above this package), and how a day of a table is replaced (`lake.py`).
 """
 
 from __future__ import annotations
@@ -33,10 +33,13 @@ import polars as pl
 
 from echo_dagster import events, files
 from echo_dagster.acquisition import importers
+from echo_dagster.acquisition.importers import SLACK
 from echo_dagster.acquisition.privacy import pseudonymiser
-from echo_dagster.acquisition.staging import SLACK, LandingFile, Staged, dated, stage
+from echo_dagster.acquisition.staging import LandingFile, Staged, dated, stage
+from echo_dagster.forgotten import forgotten
 from echo_dagster.lake import Lake, connect
 from echo_dagster.resources import sql
+from echo_dagster.scratch import scratch
 from echo_dagster.settings import Settings, Source
 
 RAW = "raw_events"
@@ -114,11 +117,15 @@ def ingest(
     near = {day + step for day in wanted for step in (-SLACK, timedelta(0), SLACK)}
     found = landing_files(settings, near)
     pseudonym = pseudonymiser(settings.data_dir)
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="landing-", dir=settings.data_dir) as name:
-        folder = Path(name)
+    with scratch(settings.data_dir, "landing-") as folder:
         staged = stage(
-            found, wanted, folder, pseudonym=pseudonym, start_day=settings.start_day, progress=progress
+            found,
+            wanted,
+            folder,
+            pseudonym=pseudonym,
+            start_day=settings.start_day,
+            forgotten=forgotten(lake),
+            progress=progress,
         )
         with connect(settings.memory_limit, spill=folder / "spill") as connection:
             duplicates = _write(lake, connection, staged, wanted)
@@ -150,8 +157,9 @@ def days_of(path: str | Path, settings: Settings) -> list[date]:
             if (day := _day_of(file, source)) is not None:
                 days |= {day - SLACK, day, day + SLACK}
         elif fnmatch(file.as_posix(), Path(source.path).as_posix()):
-            inside = {day for day, _ in dated(LandingFile(source, file, None), lambda user: user)}
-            days |= {day for day in inside if day is not None} or {settings.start_day}
+            parts = dated(LandingFile(source, file, None), lambda user: user)
+            inside = {day for part in parts for frame in part for day in frame.get_column("day").unique()}
+            days |= inside - {None} or {settings.start_day}
     return sorted(day for day in days if day >= settings.start_day)
 
 
@@ -180,7 +188,7 @@ def import_files(
             for good, bad in importers.batches(path, source, pseudonym):
                 counts.update(good["kind"])
                 counts.update(f"quarantined: {reason}" for reason in bad["reason"])
-                quarantine(bad)
+                quarantine(bad.drop("after"))
                 yield good
 
     with tempfile.TemporaryFile() as file:
@@ -198,10 +206,16 @@ def _write(
     lake: Lake, connection: duckdb.DuckDBPyConnection, staged: Staged, days: list[date]
 ) -> dict[date, int]:
     """Write both tables and return the number of duplicates by day."""
-    told = {"staged": staged.events}
-    lake.replace(
-        RAW, lambda: connection.sql(sql("raw_events"), params=told).to_arrow_reader(_READER_ROWS), days
-    )
+    duplicates: dict[date, int] = {}
+
+    def rows() -> Iterator[pl.DataFrame]:
+        for day in days:
+            duplicates[day] = 0
+            for part, copies in staged.of_day(day):
+                duplicates[day] += copies
+                yield part.select(pl.lit(day).alias("day"), pl.all())
+
+    lake.replace_in_order(RAW, rows(), {"day": pl.Date(), **events.STORED_SCHEMA}, days)
     connection.register("files", staged.files)
     bad = {"staged": staged.quarantined, "days": days}
     lake.replace(
@@ -209,7 +223,7 @@ def _write(
         lambda: connection.sql(sql("quarantined_events"), params=bad).to_arrow_reader(_READER_ROWS),
         days,
     )
-    return dict(connection.execute(sql("duplicate_events"), told).fetchall())
+    return duplicates
 
 
 def _counts(lake: Lake, day: date, lines: int, duplicates: int) -> DayCounts:

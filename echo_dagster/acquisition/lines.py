@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,13 +23,13 @@ from echo_dagster.acquisition.records import Bad, Record
 #: The longest line that is read. A `shown` holds a whole document; nobody completes code in one of 64 MiB.
 MAX_LINE_BYTES = 64 * 1024 * 1024
 
-_CODECS = {".gz": "gzip", ".zst": "zstd"}
+CODECS = {".gz": "gzip", ".zst": "zstd"}
 
 
 def suffix_of(path: Path) -> str:
     """Return the file name's last suffix in lower case, without that of a compression."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] in _CODECS:
+    if suffixes and suffixes[-1] in CODECS:
         suffixes.pop()
     return suffixes[-1] if suffixes else ""
 
@@ -38,13 +40,43 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     if str(path) == "-":
         yield sys.stdin.buffer
         return
-    codec = _CODECS.get(path.suffix.lower())
+    codec = CODECS.get(path.suffix.lower())
     with path.open("rb") as file:
         if codec is None:
             yield file
         else:
             with pa.PythonFile(file, mode="r") as raw, pa.CompressedInputStream(raw, codec) as plain:
                 yield io.BufferedReader(plain)
+
+
+def unpack(path: Path, target: Path) -> tuple[int, OSError | None]:
+    """Write a file's whole lines to `target`, uncompressed and without a byte order mark.
+
+    Returns how many lines there are, and what ended the reading too early.
+    """
+    damage = None
+    with opened(path) as file, target.open("w+b") as out:
+        try:
+            out.write(file.read(io.DEFAULT_BUFFER_SIZE).removeprefix(BOM_UTF8))
+            shutil.copyfileobj(file, out, io.DEFAULT_BUFFER_SIZE)
+        except OSError as error:
+            damage = error
+            out.truncate(_after_last_newline(out))
+        out.seek(0)
+        count = sum(chunk.count(b"\n") for chunk in iter(lambda: out.read(1 << 20), b""))
+    return count, damage
+
+
+def _after_last_newline(file: BinaryIO) -> int:
+    """Return the offset at which the last line that is not whole begins."""
+    end = file.seek(0, io.SEEK_END)
+    while end > 0:
+        start = max(0, end - (1 << 16))
+        file.seek(start)
+        if (found := file.read(end - start).rfind(b"\n")) >= 0:
+            return start + found + 1
+        end = start
+    return 0
 
 
 def unreadable(error: OSError, line: int) -> Bad:
@@ -55,7 +87,7 @@ def unreadable(error: OSError, line: int) -> Bad:
 
 
 def lines(path: Path) -> Iterator[tuple[int, bytes] | Bad]:
-    """Yield the lines of a file with their numbers, from 1; blank ones are passed over.
+    """Yield the lines of a file with their numbers, from 1; blank ones and a byte order mark are passed over.
 
     Reasons of `Bad`: `line_too_long`, `truncated_file`, `unreadable_file`.
     """
@@ -74,6 +106,8 @@ def lines(path: Path) -> Iterator[tuple[int, bytes] | Bad]:
             if not line:
                 return
             number += 1
+            if number == 1:
+                line = line.removeprefix(BOM_UTF8)
             if is_too_long:
                 yield Bad(number, "line_too_long", f"longer than {MAX_LINE_BYTES} bytes")
             elif line.strip():
@@ -90,12 +124,17 @@ def objects(path: Path) -> Iterator[Record | Bad]:
 
 
 def parsed(number: int, line: bytes) -> Record | Bad:
-    """Return the object that a line holds."""
+    """Return the JSON object that a line holds."""
+    value = decoded(number, line)
+    if isinstance(value, dict):
+        return Record(number, value)
+    return value if isinstance(value, Bad) else Bad(number, "malformed_json", "not a JSON object")
+
+
+def decoded(number: int, line: bytes) -> Any:
+    """Return the JSON value that a line holds, or `Bad`."""
     try:
-        value = _DECODER.decode(line.decode("utf-8-sig" if number == 1 else "utf-8"))
-        if isinstance(value, dict):
-            return Record(number, value)
-        reason, detail = "malformed_json", "not a JSON object"
+        return _DECODER.decode(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         reason, detail = "bad_encoding", f"byte {error.start} is not UTF-8"
     except json.JSONDecodeError as error:
@@ -118,4 +157,10 @@ def _no_constant(_: str) -> Any:
     raise _Constant
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_constant)  # `json.loads` would make one for every line
+def _first_of_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of a key that stands there twice the first counts, as where lines are read in columns (`ndjson.py`)."""
+    return dict(reversed(pairs))
+
+
+# `json.loads` would make one for every line
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_first_of_each)

@@ -33,7 +33,11 @@ def pseudonymiser(data_dir: Path | None = None) -> Callable[[str], str]:
     """
     told = os.environ.get(KEY_VARIABLE)
     directory = Settings.model_fields["data_dir"].default if data_dir is None else data_dir
-    secret = told.encode() if told else _key(directory / "pseudonym.key")
+    return with_key(told.encode() if told else _key(directory / "pseudonym.key"))
+
+
+def with_key(secret: bytes) -> Callable[[str], str]:
+    """Return the function from a user's name to the pseudonym that a key gives."""
     key = blake2b(secret, digest_size=32).digest()  # a key of any length fits BLAKE2b's 64 bytes
 
     @lru_cache(maxsize=65_536)

@@ -1,7 +1,7 @@
-"""One pass over landing files: each event and each bad line put on its day, and staged as Parquet for DuckDB.
+"""One pass over landing files: each event and each bad line put on its day, and staged on disk in parts.
 
-Memory is bounded by one batch, whatever the files hold. What does not live here: which files (`landing.py`),
-and what is kept of the staged rows (`sql/raw_events.sql`).
+Memory is bounded by one batch, whatever the files hold. What does not live here: which files (`landing.py`), and what
+is kept of the staged rows (`copies.py`).
 """
 
 from __future__ import annotations
@@ -9,28 +9,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from echo_dagster import events
-from echo_dagster.acquisition import importers
-from echo_dagster.acquisition.importers import Event
-from echo_dagster.acquisition.records import Bad
+from echo_dagster.acquisition import importers, parts
+from echo_dagster.acquisition.importers import Batch
 from echo_dagster.settings import Source
 
-#: How far the events of a file may lie from the day in its name: logs are flushed late, and clocks differ.
-SLACK = timedelta(days=1)
-
-EVENTS_SCHEMA = pl.Schema({"day": pl.Date(), **events.SCHEMA})
-QUARANTINE_SCHEMA = pl.Schema({"day": pl.Date(), **events.QUARANTINE_SCHEMA})
-
+_QUARANTINE_SCHEMA = pl.Schema({"day": pl.Date(), **events.QUARANTINE_SCHEMA})
 _FILES_SCHEMA = pl.Schema({"source": pl.String(), "file": pl.String(), "first_day": pl.Date()})
-_BATCH_ROWS = 50_000
-#: A batch ends at so many characters too, as a row can hold a whole document.
-_BATCH_CHARS = 64_000_000
+
+#: A part of a day is held in memory at once, a few times over.
+_PART_BYTES = 96_000_000
+#: What a compressed log grows to.
+_COMPRESSION = 8
 
 
 @dataclass(frozen=True)
@@ -44,32 +39,36 @@ class LandingFile:
 
 @dataclass(frozen=True)
 class Staged:
-    """Where the rows are (globs of Parquet files), and how many lines belong to each day, these or others."""
+    """Where the events are, what is bad (a glob of Parquet files), the files, and how many lines belong to each day,
+    these or others.
+    """
 
-    events: str
+    folder: Path
+    parts: int
     quarantined: str
     files: pl.DataFrame
     lines: Mapping[date, int]
 
+    def of_day(self, day: date) -> Iterator[tuple[pl.DataFrame, int]]:
+        """Yield a day's events as they are to be stored, part by part, and how many copies were left out of each."""
+        for number in range(self.parts):
+            file = parts.file(self.folder, day, number)
+            if file.exists():
+                yield parts.read(file)
 
-def dated(file: LandingFile, pseudonym: Callable[[str], str]) -> Iterator[tuple[date | None, Event | Bad]]:
-    """Yield what a file holds with the day it belongs to.
 
-    An event belongs to its UTC day; where the file's name says another one by more than `SLACK`, it is bad.
-    What is bad belongs to the file's day, else to the day of the last event before it; None where there is
-    none.
+def dated(file: LandingFile, pseudonym: Callable[[str], str], scratch: Path | None = None) -> Iterator[Batch]:
+    """Yield what a file holds, all of it with the `day` it belongs to.
+
+    An event belongs to its UTC day. What is bad belongs to the file's day, else to the day of the last event before
+    it; null where there is none.
     """
-    latest = file.day
-    for item in importers.checked(file.path, file.source, pseudonym):
-        if isinstance(item, Bad):
-            yield latest, item
-        elif file.day is None:
-            latest = item.day
-            yield latest, item
-        elif abs(item.day - file.day) <= SLACK:
-            yield item.day, item
-        else:
-            yield file.day, Bad(item.line, "wrong_day", f"an event of {item.day} in a file of {file.day}")
+    for good, bad in importers.batches(file.path, file.source, pseudonym, file.day, scratch=scratch):
+        day = pl.col("after").dt.date() if file.day is None else pl.lit(file.day)
+        yield Batch(
+            good.with_columns(day=pl.col("ts").dt.date()),
+            bad.select(day.alias("day"), *events.QUARANTINE_SCHEMA),
+        )
 
 
 def stage(
@@ -79,59 +78,79 @@ def stage(
     *,
     pseudonym: Callable[[str], str],
     start_day: date,
+    forgotten: frozenset[str] = frozenset(),
     progress: Callable[[int, int], None] | None = None,
 ) -> Staged:
-    """Write what the files hold of `days` below `folder`, and count the lines of every day."""
-    wanted = frozenset(days)
-    good = _Writer(folder / "events", EVENTS_SCHEMA)
-    bad = _Writer(folder / "quarantined", QUARANTINE_SCHEMA)
+    """Write what the files hold of `days` below `folder`, and count the lines of every day.
+
+    Events of users who were `forgotten` are refused. `progress` is told (files read, files).
+    """
+    n_parts = _count_parts(files)
+    staged = parts.Writer(folder, n_parts)
+    wanted = sorted(set(days))
+    bad = folder / "quarantined"
+    bad.mkdir(parents=True)
+    _write_bad(bad, pl.DataFrame(schema=_QUARANTINE_SCHEMA))  # there is always one, if only for its columns
     lines: Counter[date] = Counter()
     first_days = []
     for number, file in enumerate(files):
         found: Counter[date | None] = Counter()
-        for day, item in dated(file, pseudonym):
-            found[day] += 1
-            if isinstance(item, Bad):
-                if day is None or day in wanted:
-                    bad.add((day, *importers.quarantined(file.source, file.path, item)))
-            elif day in wanted:
-                good.add((day, *item.row))
+        for good, lost in dated(file, pseudonym, folder):
+            for frame in (good, lost):
+                found.update(dict(frame.group_by("day", maintain_order=True).len().iter_rows()))
+            if forgotten:
+                good, lost = _without(forgotten, file, good, lost)  # noqa: PLW2901
+            staged.add(good.filter(pl.col("day").is_in(wanted)))
+            _write_bad(bad, lost.filter(pl.col("day").is_in(wanted) | pl.col("day").is_null()))
         undated = found.pop(None, 0)
         first_day = next(
             (day for day in found if day is not None), start_day
         )  # counters keep the order of arrival
         lines.update({day: count for day, count in found.items() if day is not None})
         lines[first_day] += undated
-        first_days.append((file.source.name, file.path.as_posix(), first_day))
+        first_days.append((file.source.name, importers.file_name(file.path), first_day))
         if progress is not None:
             progress(number + 1, len(files))
-    return Staged(
-        good.close(), bad.close(), pl.DataFrame(first_days, schema=_FILES_SCHEMA, orient="row"), +lines
+    staged.flush()
+    known = pl.DataFrame(first_days, schema=_FILES_SCHEMA, orient="row")
+    return Staged(folder, n_parts, (bad / "*.parquet").as_posix(), known, +lines)
+
+
+def _without(
+    forgotten: frozenset[str], file: LandingFile, good: pl.DataFrame, lost: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the events of others, and what is bad: with a row for each refused event, which tells nothing of it."""
+    is_refused = good.get_column("user_id").is_in(forgotten)
+    refused = good.filter(is_refused).select(
+        "day",
+        source=pl.lit(file.source.name),
+        file=pl.lit(importers.file_name(file.path)),
+        line=pl.lit(None, pl.Int64()),
+        reason=pl.lit("forgotten"),
+        detail=pl.lit("an event of somebody who was forgotten"),
     )
+    return good.filter(~is_refused), pl.concat([lost, refused])
 
 
-class _Writer:
-    """Rows into Parquet files of a folder, a batch at a time."""
+def _by_day(rows: pl.DataFrame) -> dict[date | None, int]:
+    """Return how many rows there are of each day, in the order in which the days come."""
+    day = rows.get_column("day")
+    if rows.height and not day.null_count() and day.min() == day.max():  # as in most files
+        return {day[0]: rows.height}
+    return dict(rows.group_by("day", maintain_order=True).len().iter_rows())
 
-    def __init__(self, folder: Path, schema: pl.Schema) -> None:
-        self._folder, self._schema = folder, schema
-        self._rows: list[tuple[Any, ...]] = []
-        self._chars = self._files = 0
-        folder.mkdir(parents=True)
 
-    def add(self, row: tuple[Any, ...]) -> None:
-        self._rows.append(row)
-        self._chars += importers.size(row)
-        if len(self._rows) >= _BATCH_ROWS or self._chars >= _BATCH_CHARS:
-            self._flush()
+def _count_parts(files: Sequence[LandingFile]) -> int:
+    """Return into how many parts to cut a day, so that each fits in memory: by the size of the largest day's files."""
+    sizes: Counter[date | None] = Counter()
+    for file in files:
+        is_packed = file.path.suffix.lower() in (".gz", ".zst", ".parquet")
+        sizes[file.day] += file.path.stat().st_size * (_COMPRESSION if is_packed else 1)
+    largest = max(sizes.values(), default=0)
+    return min(events.BUCKETS, 1 + largest // _PART_BYTES)
 
-    def close(self) -> str:
-        """Write the rest and return the glob of the files; there is always one, if only for its columns."""
-        if self._rows or not self._files:
-            self._flush()
-        return (self._folder / "*.parquet").as_posix()
 
-    def _flush(self) -> None:
-        frame = pl.DataFrame(self._rows, schema=self._schema, orient="row")
-        frame.write_parquet(self._folder / f"{self._files:06d}.parquet", compression="lz4")
-        self._rows, self._chars, self._files = [], 0, self._files + 1
+def _write_bad(folder: Path, rows: pl.DataFrame) -> None:
+    number = sum(1 for _ in folder.iterdir())
+    if rows.height or not number:
+        rows.write_parquet(folder / f"{number:06d}.parquet", compression="lz4")

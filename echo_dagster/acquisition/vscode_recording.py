@@ -20,6 +20,7 @@ from typing import Any
 from echo_dagster import utf16
 from echo_dagster.acquisition import vscode_accepts
 from echo_dagster.acquisition.languages import language_of
+from echo_dagster.acquisition.lines import CODECS, opened, unreadable
 from echo_dagster.acquisition.places import document as document_name
 from echo_dagster.acquisition.places import repository as repository_name
 from echo_dagster.acquisition.records import Bad, Record, stable_id
@@ -57,8 +58,8 @@ class _Session:
 def read(path: Path, source: Source) -> Iterator[Record | Bad]:
     """Yield the events of a recording; lines are entries of its log, counted from 1.
 
-    Reasons of `Bad`: `file_too_large`, `bad_encoding`, `malformed_json`, `truncated_file`, `missing_field`,
-    `wrong_type`, `bad_timestamp`, `impossible_offset`, `document_unknown`, `stale_proposal`,
+    Reasons of `Bad`: `file_too_large`, `unreadable_file`, `bad_encoding`, `malformed_json`, `truncated_file`,
+    `missing_field`, `wrong_type`, `bad_timestamp`, `impossible_offset`, `document_unknown`, `stale_proposal`,
     `fetch_without_start`, `reason_without_change`, `unmatched_accept`.
     """
     log = _load(path)
@@ -145,11 +146,19 @@ def _fields(
 
 def _load(path: Path) -> list[Any] | Bad:
     """Return the entries of a recording, or what is wrong with the file. An empty file has no entries."""
-    if (size := path.stat().st_size) > MAX_FILE_BYTES:
-        return Bad(0, "file_too_large", f"{size} bytes; a recording is read whole, up to {MAX_FILE_BYTES}")
+    try:
+        with opened(path) as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except (FileNotFoundError, PermissionError):
+        raise  # nothing is wrong with the file's content
+    except OSError as error:
+        return unreadable(error, 0)
+    if len(data) > MAX_FILE_BYTES:
+        return Bad(0, "file_too_large", f"a recording is read whole, up to {MAX_FILE_BYTES} bytes")
     content = ""
     try:
-        content = path.read_bytes().decode("utf-8-sig").strip()
+        content = data.decode("utf-8-sig").strip()
+        del data
         recording = json.loads(content) if content else {"log": []}
         if isinstance(recording, dict) and isinstance(recording.get("log"), list):
             return recording["log"]
@@ -177,7 +186,8 @@ def _session(log: Sequence[Any], path: Path) -> _Session:
             # Several recordings can be cut from one log: `opStart` tells them apart.
             identity = f"{data['uuid']}-{data['opStart']}" if "opStart" in data else data["uuid"]
             return _Session(identity, data["uuid"], repository_name(data.get("repoRootUri")))
-    identity = "file-" + blake2b(path.name.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+    name = path.stem if path.suffix.lower() in CODECS else path.name  # compressed or not, it is the same log
+    identity = "file-" + blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
     return _Session(identity, identity, None)
 
 

@@ -17,6 +17,7 @@ import polars as pl
 
 from echo_dagster.evaluation.report_facts import Facts, read
 from echo_dagster.evaluation.schema import ROLES
+from echo_dagster.forgotten import people_behind
 from echo_dagster.lake import Lake, TableMissing
 from echo_dagster.settings import Settings
 
@@ -55,6 +56,7 @@ def training(lake: Lake, day: date, settings: Settings) -> Facts:
     return {
         **facts,
         "row": row,
+        "n_forgotten": people_behind(lake, row["path"]),
         "history": history,
         "history_missing": history_missing,
         "provenance": [] if record is None else list(_flat(record)),
@@ -189,6 +191,9 @@ def offline_trend(lake: Lake, day: date) -> pl.DataFrame | None:
 
 
 def decision(lake: Lake, day: date) -> Facts:
-    """Return the gate's row of the day."""
+    """Return the gate's row of the day, and how many people behind what serves were forgotten since."""
     rows = read(lake, "champion", [day])
-    return {"missing": f"No promotion was decided on {day}."} if rows is None else rows.row(0, named=True)
+    if rows is None:
+        return {"missing": f"No promotion was decided on {day}."}
+    row = rows.row(0, named=True)
+    return {**row, "n_forgotten": people_behind(lake, row["path"])}

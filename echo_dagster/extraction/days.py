@@ -3,37 +3,31 @@
 A gap belongs to the day on which it closed, and opened on that day or the one before. So day D is extracted
 from D-1 and D, a range from one pass over it and the day before, and a day's rows are the same either way.
 
-What does not live here: the extraction itself (`gaps.py`).
+What does not live here: the extraction itself (`gaps.py`), and how a window is cut and followed (`shards.py`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import duckdb
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from echo_dagster.extraction.gaps import extract
 from echo_dagster.extraction.policies import MAX_LIFETIME_S, Policy
 from echo_dagster.extraction.schema import GAP_SCHEMA
+from echo_dagster.extraction.shards import EVENTS, Job, cut, follow_all
 from echo_dagster.extraction.stream import Tally
 from echo_dagster.lake import Lake, connect
 from echo_dagster.resources import sql
+from echo_dagster.scratch import scratch
 
-EVENTS, GAPS = "raw_events", "gap_sessions"
+GAPS = "gap_sessions"
 
 _DAY = timedelta(days=1)
-
-#: A snapshot or request holds a whole file, so that batches are counted in few rows.
-_ROWS_PER_BATCH = 4_000
 
 
 class ConservationError(RuntimeError):
@@ -81,14 +75,14 @@ def extract_days(
     spill: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> Extracted:
-    """Replace `days` of `gap_sessions` by the gaps that closed on them, in the order in which they opened.
+    """Replace `days` of `gap_sessions` by the gaps that closed on them, stream by stream.
 
     Args:
         lake: where `raw_events` is read and `gap_sessions` written.
         days: which days. They need not be neighbours.
         policy: when gaps end.
-        memory_limit: of DuckDB, for instance `2GB`; what does not fit is sorted on disk.
-        spill: a directory for that.
+        memory_limit: of DuckDB, for instance `1GB`.
+        spill: a directory for what does not fit, and for the gaps until they are written.
         progress: told (events read, events).
 
     Raises:
@@ -101,33 +95,30 @@ def extract_days(
     until = datetime.combine(window[-1] + _DAY, time(), UTC)
     tally = Tally()
     closed: Counter[tuple[date, str, str]] = Counter()
-    spill.mkdir(parents=True, exist_ok=True)
-    with (
-        TemporaryDirectory(prefix="gaps-", dir=spill) as name,
-        connect(memory_limit, Path(name)) as connection,
-    ):
-        lake.register(connection, EVENTS)
-        counts = connection.execute(sql("shown_by_day"), bounds).fetchall()
-        total = sum(events for _, events, _ in counts)
-        shown = {day: proposals for day, _, proposals in counts}
-        file = Path(name, "gaps.parquet")
-        with pq.ParquetWriter(file, _arrow_schema(), compression="zstd") as writer:
-            events = _read(connection, bounds, total, progress)
-            for gaps in extract(events, policy, until=until, close_open=False, tally=tally):
-                writer.write_table(gaps.to_arrow(compat_level=pl.CompatLevel.oldest()))
-                ends = gaps.select(pl.col("closed_at").dt.date(), "break_reason", "outcome")
-                closed.update(ends.iter_rows())
+    with scratch(spill, "gaps-") as folder:
+        with connect(memory_limit, folder) as connection:
+            lake.register(connection, EVENTS)
+            counts = connection.execute(sql("events_by_bucket"), bounds).fetchall()
+        shown, by_bucket = _sums(counts)
+        total = sum(by_bucket.values())
+        ranges = cut(sorted(by_bucket.items()), lake.bytes_per_row(EVENTS, window))
+        files = [folder / f"{number:06d}.arrow" for number in range(len(ranges))]
+        jobs = [
+            Job(lake, window, wanted, first, last, until, policy, file)
+            for (first, last), file in zip(ranges, files, strict=True)
+        ]
+        for done in follow_all(jobs, total):
+            tally.add(done.tally)
+            closed.update(done.closed)
+            if progress is not None:
+                progress(tally.events, total)
         if sum(shown.values()) != closed.total() + tally.still_open or total != tally.events:
             raise ConservationError(
                 f"{sum(shown.values())} proposals shown in {total} events, but {closed.total()} gaps closed "
                 f"and {tally.still_open} still open in {tally.events} events; nothing was written"
             )
-        in_order = {"gaps": str(file), "days": wanted}
-        lake.replace(
-            GAPS,
-            lambda: connection.sql(sql("gaps_in_order"), params=in_order).to_arrow_reader(_ROWS_PER_BATCH),
-            wanted,
-        )
+        schema = {"day": pl.Date(), **GAP_SCHEMA}
+        lake.replace_in_order(GAPS, map(pl.read_ipc, files), schema, wanted)
     reasons: Counter[tuple[date, str]] = Counter()
     outcomes: Counter[tuple[date, str]] = Counter()
     for (day, reason, outcome), n in closed.items():
@@ -164,21 +155,11 @@ def conservation(lake: Lake, day: date, policy: Policy | None = None) -> tuple[i
     return expected, found
 
 
-def _read(
-    connection: duckdb.DuckDBPyConnection,
-    bounds: Mapping[str, Any],
-    total: int,
-    progress: Callable[[int, int], None] | None,
-) -> Iterator[pl.DataFrame]:
-    done = 0
-    for batch in connection.sql(sql("event_streams"), params=bounds).to_arrow_reader(_ROWS_PER_BATCH):
-        frame = pl.from_arrow(batch)
-        assert isinstance(frame, pl.DataFrame)
-        yield frame
-        done += frame.height
-        if progress is not None:
-            progress(done, total)
-
-
-def _arrow_schema() -> pa.Schema:
-    return GAP_SCHEMA.to_frame().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+def _sums(counts: Sequence[tuple[date, int, int, int]]) -> tuple[Counter[date], Counter[int]]:
+    """Return the proposals shown by day, and the events by bucket."""
+    shown: Counter[date] = Counter()
+    events: Counter[int] = Counter()
+    for day, bucket, count, proposals in counts:
+        shown[day] += proposals
+        events[bucket] += count
+    return shown, events

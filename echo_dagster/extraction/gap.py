@@ -21,6 +21,9 @@ NEVER = 2**62
 
 EDITS, SNAPSHOTS = "edits", "snapshots"
 
+#: Ends that no view of the document shows.
+_UNSEEN_ENDS = ("idle", "lifetime", "document_closed")
+
 
 class Where(Enum):
     """Where an edit falls."""
@@ -40,9 +43,17 @@ class Taken:
     is_whole: bool = False
 
 
+#: Where in the document, how many units were removed there, and what was inserted.
+Splice = tuple[int, int, str]
+
+
 @dataclass(slots=True)
 class Gap:
-    """A gap and its history. Offsets are UTF-16 units in the document as it stands now."""
+    """A gap and its history. Offsets are UTF-16 units in the document as it stands now.
+
+    Where a view did not say where it begins, `start` and `end` are counted from its cursor, and `NEVER` where it did
+    not show the gap.
+    """
 
     gap_id: str
     completion_id: str
@@ -51,16 +62,19 @@ class Gap:
     labels: tuple[Any, ...]  # repository, language, model, source, cohort, consent
     tracking: str
     opened_at: int
-    offset: int
+    offset: int | None  # null where nobody says how much of the document precedes the prefix
     prefix: str
     suffix: str | None
     replaced: str
     proposal: str
-    recalled: str | None  # in place of a suffix that was not kept
 
     start: int
     end: int
-    text: bytes  # what the gap holds now, UTF-16-LE
+    around: Around  # what stood around it when it was last seen
+    held: bytes  # what the gap held before the splices that are pending, UTF-16-LE
+    #: Splices of its text that nobody has asked for yet, and where the gap began when they were made.
+    pending: list[tuple[int, list[Splice]]] = field(default_factory=list)
+    reshown_of: str | None = None
     #: How much of C_0's prefix and suffix still stands untouched beside the gap.
     left_known: int = NEVER
     right_known: int = NEVER
@@ -77,6 +91,7 @@ class Gap:
     is_rejected: bool = False
     is_superseded: bool = False
     is_seen: bool = False  # by a view, after it opened
+    is_written_in: bool = True  # the cursor stood in it when it was last seen
 
     taken: Taken = Taken()
     #: The accepted text that still stands, since when, and accepted text that no edit has inserted yet.
@@ -92,14 +107,24 @@ class Gap:
     final: str = ""
 
     @property
+    def text(self) -> bytes:
+        """What the gap holds now, UTF-16-LE."""
+        for first, splices in self.pending:
+            for start, removed, inserted in splices:
+                at = 2 * (start - first)
+                self.held = self.held[:at] + utf16.encode(inserted) + self.held[at + 2 * removed :]
+        self.pending.clear()
+        return self.held
+
+    @text.setter
+    def text(self, text: bytes) -> None:
+        self.pending.clear()
+        self.held = text
+
+    @property
     def is_undecided(self) -> bool:
         """Whether the user has neither accepted nor dismissed the proposal."""
         return not (self.taken.is_any or self.is_rejected)
-
-    @property
-    def around(self) -> Around:
-        """C_0 around the gap."""
-        return Around(self.offset, self.prefix, self.suffix, self.recalled)
 
     @property
     def is_measured(self) -> bool:
@@ -183,6 +208,11 @@ class Gap:
         if self.accepted_at == NEVER:
             self.accepted_at = self.next_count_at = ts
 
+    def shift_pieces(self, since: int, units: int) -> None:
+        """Move the pieces that begin at unit `since` of the document or after it."""
+        if self.pieces and units:
+            self.pieces = [(at + units if at >= since else at, text) for at, text in self.pieces]
+
     def measure(self, now: int) -> None:
         """Count the accepted text that stands, for each of `RETENTION_SECONDS` that `now` has reached."""
         while self.next_count_at <= now:
@@ -205,7 +235,11 @@ class Gap:
         return len(between) < 2 * units or "\n" in utf16.decode(between)
 
     def agrees_with(self, view: View) -> bool:
-        """Say whether a view, as far as it reaches, shows the gap's text in its place between its anchors."""
+        """Say whether a view, as far as it reaches, shows the gap's text in its place between its anchors.
+
+        It must be known where the view begins.
+        """
+        assert view.start is not None
         left, right = self.left(ANCHOR_CHARS), self.right(ANCHOR_CHARS)
         expected = left + self.text + right
         first = self.start - len(left) // 2
@@ -238,12 +272,17 @@ class Gap:
             is_superseded=self.is_superseded,
             is_other_taken=self.taken_inside > 0,
         )
-        is_censored = self.break_reason in ("stream_end", "anchor_lost") or not (is_exact or self.is_seen)
+        # Without edits, nothing tells where the user stopped who was last seen writing here.
+        is_end_seen = is_exact or (
+            self.is_seen and not (self.is_written_in and self.break_reason in _UNSEEN_ENDS)
+        )
+        is_censored = self.break_reason in ("stream_end", "anchor_lost") or not is_end_seen
         repository, language, model, source, cohort, consent = self.labels
         return (
             self.gap_id,
             self.completion_id,
             self.region_id,
+            self.reshown_of,
             *self.stream,
             repository,
             language,
@@ -268,7 +307,7 @@ class Gap:
             kept,
             *self.retained,
             *[None] * (len(RETENTION_SECONDS) - len(self.retained)),
-            self.n_edits,
+            self.n_edits if is_exact or self.is_seen else None,
             self.tracking,
             is_censored,
         )
@@ -304,10 +343,10 @@ def open_gap(
         suffix=suffix,
         replaced=utf16.decode(replaced),
         proposal=proposal,
-        recalled=recalled,
-        start=offset,
-        end=offset + len(replaced) // 2,
-        text=replaced,
+        around=Around(offset, prefix, suffix, recalled),
+        start=offset or 0,
+        end=(offset or 0) + len(replaced) // 2,
+        held=replaced,
     )
 
 

@@ -94,8 +94,10 @@ def kept_rate(replaced: str, proposal: str, final: str) -> float | None:
     proposal and `final` holds it, and wherever `final` holds the whole proposal in one piece. Both counts
     weigh a token by its UTF-16 units.
     """
+    if proposal and not replaced and proposal in final:
+        return 1.0  # as it comes out below, without telling tokens apart
     tokens = _TOKEN.findall(proposal)
-    sizes = [utf16.length(token) for token in tokens]
+    sizes = [*map(len if proposal.isascii() else utf16.length, tokens)]
     is_old = _matched(tokens, _TOKEN.findall(replaced)) if replaced else [False] * len(tokens)
     proposed = sum(size for size, old in zip(sizes, is_old, strict=True) if not old)
     if not proposed:

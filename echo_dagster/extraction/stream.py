@@ -15,28 +15,28 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from echo_dagster import utf16
-from echo_dagster.extraction import decisions, views
+from echo_dagster.extraction import decisions, recall, stretch, views
 from echo_dagster.extraction.anchors import View
 from echo_dagster.extraction.decisions import Decisions
 from echo_dagster.extraction.gap import DAY, EDITS, NEVER, SECOND, SNAPSHOTS, Gap, Where, open_gap
 from echo_dagster.extraction.policies import Policy
+from echo_dagster.extraction.stretch import Edits
 
 
 class Events(NamedTuple):
-    """One UTC day of a stream as plain columns, in order. `ts` is microseconds since 1970.
+    """One UTC day of a stream, in order.
 
-    `labels` has one entry for each `shown`: (event_id, repository, language, model, source, cohort, consent).
+    Attributes:
+        edits: columns in which the day's runs are `[first, stop)`.
+        others: the runs that are no edits: run, ts, kind, completion_id, offset, length, text, prefix, suffix, reason.
+            Times are microseconds since 1970; what a kind does not need is null.
+        labels: of each `shown`: event_id, repository, language, model, source, cohort, consent.
     """
 
-    ts: Sequence[int]
-    kind: Sequence[str]
-    completion_id: Sequence[Any]  # this and what follows is null where the kind does not need it
-    offset: Sequence[Any]
-    length: Sequence[Any]
-    text: Sequence[Any]
-    prefix: Sequence[Any]
-    suffix: Sequence[Any]
-    reason: Sequence[str | None]
+    edits: Edits
+    first: int
+    stop: int
+    others: Sequence[tuple[Any, ...]]
     labels: Sequence[tuple[Any, ...]]
 
 
@@ -63,6 +63,13 @@ class Tally:
     still_open: int = 0
     unmatched_decisions: int = 0
 
+    def add(self, other: Tally) -> None:
+        """Add what another pass met."""
+        self.events += other.events
+        self.shown += other.shown
+        self.still_open += other.still_open
+        self.unmatched_decisions += other.unmatched_decisions
+
 
 class Stream:
     """The gaps of one stream. Feed it one day after another; settle it before each, and at the end.
@@ -84,11 +91,12 @@ class Stream:
         self._open: list[Gap] = []  # in the order in which they opened
         self._measured: list[Gap] = []  # ended, but edits can still remove accepted text
         self._ended: list[Gap] = []
-        self._now = -NEVER
         self._next_deadline = NEVER  # no open gap has an earlier one
         self._last_edit_at = -NEVER
         self._decisions = Decisions()
-        self._known: views.Known | None = None
+        self._tracking = EDITS  # of gaps that open today
+        self._known: recall.Known | None = None
+        self._first_shown: dict[str, str] = {}  # by completion, the gap in which its text was shown first
 
     @property
     def still_open(self) -> int:
@@ -96,43 +104,34 @@ class Stream:
         return len(self._open)
 
     def feed(self, events: Events) -> None:
-        """Go through one UTC day of events.
-
-        Raises:
-            ValueError: the events are not in order.
-        """
-        tracking = EDITS if "edited" in events.kind else SNAPSHOTS
+        """Go through one UTC day of events."""
+        self._tracking = EDITS if len(events.others) < events.stop - events.first else SNAPSHOTS
         labels = iter(events.labels)
         self._known = None  # what other days showed is forgotten, so that days stay independent
-        self._tally.events += len(events.ts)
-        columns = zip(*events[:-1], strict=True)
-        for ts, kind, completion_id, offset, length, text, prefix, suffix, reason in columns:
-            if ts < self._now:
-                raise ValueError("the events of a stream are not in the order of events.STREAM_ORDER")
-            self._now = ts
+        self._first_shown = {gap.completion_id: gap.reshown_of or gap.gap_id for gap in self._open}
+        done = events.first
+        for run, ts, kind, completion_id, offset, length, text, prefix, suffix, reason in events.others:
+            self._follow(events.edits, done, run, is_accepted=kind == "accepted")
+            done = run + 1
             if ts >= self._next_deadline:
                 self._expire(ts)
-            if kind == "edited":
-                self._edit(ts, offset, length, text, reason)
-            elif kind == "cursor":
+            if kind == "cursor":
                 self._move_cursor(ts, offset)
             elif kind == "shown":
-                view = View(offset - utf16.length(prefix), prefix, suffix, reaches_end=suffix == "")
-                self._look(ts, view, is_whole=False)
-                if tracking == SNAPSHOTS:
-                    self._known = views.remember(self._known, view)
+                self._look_at_request(ts, offset, prefix, suffix)
                 recalled = self._known.expected if self._known and suffix is None else None
                 shown = (completion_id, offset, length or 0, text, prefix, suffix, recalled)
+                tracking = SNAPSHOTS if offset is None else self._tracking  # no edit can be placed beside it
                 self._show(ts, open_gap(self._key, ts, tracking, shown, next(labels)))
-            elif kind == "accepted":
-                self._decisions.accept(self._newest(completion_id), ts, text, self._open)
-            elif kind == "rejected":
-                if (gap := self._newest(completion_id)) is not None:
-                    decisions.reject(gap, reason)
+            elif kind in ("accepted", "rejected"):
+                self._decide(ts, kind, completion_id, text, reason)
+            elif kind == "snapshot" and reason == "request":
+                self._look_at_request(ts, offset, prefix, suffix)
             elif kind == "snapshot":
                 self._look(ts, View(0, prefix, suffix or "", reaches_end=True), is_whole=True)
             elif kind == "closed":
                 self._end_all(ts, "document_closed")
+        self._follow(events.edits, done, events.stop, is_accepted=False)
 
     def settle(self, until: int, *, close_open: bool = False) -> list[tuple[Any, ...]]:
         """Return, as rows of `schema.GAP_SCHEMA`, the gaps that ended before `until`, the oldest first.
@@ -153,14 +152,25 @@ class Stream:
     def _show(self, ts: int, gap: Gap) -> None:
         """Open a gap, in the region of the oldest one that the cursor stands in."""
         self._tally.shown += 1
-        around = [other for other in self._open if other.start <= gap.offset <= other.end]
+        around = [other for other in self._open if other.start <= gap.start <= other.end]
         if around:
             gap.region_id = around[0].gap_id
+        gap.reshown_of = self._first_shown.get(gap.completion_id) or _first_showing(gap, around)
+        self._first_shown.setdefault(gap.completion_id, gap.reshown_of or gap.gap_id)
         for other in around:
             other.is_superseded |= other.is_undecided and other.is_only_typed
         self._open.append(gap)
         self._extend(gap, ts)
         self._next_deadline = min(self._next_deadline, gap.deadline)
+
+    def _decide(self, ts: int, kind: str, completion_id: str, part: str | None, reason: str | None) -> None:
+        """Note what the user decided about the newest showing of a proposal."""
+        gap = self._newest(completion_id)
+        if kind == "accepted":
+            for changed in self._decisions.accept(gap, ts, part, self._open):
+                self._extend(changed, ts)
+        elif gap is not None:
+            decisions.reject(gap, reason)
 
     def _newest(self, completion_id: str) -> Gap | None:
         for gap in reversed(self._open):
@@ -200,6 +210,57 @@ class Stream:
         self._open = []
 
     # What the user writes
+
+    def _follow(self, edits: Edits, run: int, stop: int, *, is_accepted: bool) -> None:
+        """Go through the runs `[run, stop)` of edits; `is_accepted`: an acceptance comes next."""
+        while run < stop:
+            if not (self._open or self._measured):
+                self._last_edit_at = edits.ts[stop - 1]
+                self._decisions.begin_edit(edits.reason[stop - 1])
+                return
+            ts, start, length = edits.begun[run], edits.offset[run], edits.length[run]
+            if ts >= self._next_deadline:
+                self._expire(ts)
+            here = stretch.region(self._open, self._measured, self._policy, start, start + length)
+            after = run if here is None else self._stretch(edits, run, stop, here, is_accepted=is_accepted)
+            if after > run:
+                run = after
+                continue
+            if edits.first[run + 1] - edits.first[run] > 1:
+                one_by_one, count = edits.one_by_one(run), edits.first[run + 1] - edits.first[run]
+                self._follow(one_by_one, 0, count, is_accepted=is_accepted)
+            else:
+                self._edit(ts, start, length, edits.text[edits.first[run]], edits.reason[run])
+            run += 1
+
+    def _stretch(
+        self, edits: Edits, first: int, stop: int, here: stretch.Region, *, is_accepted: bool
+    ) -> int:
+        """Apply runs of edits in which nothing happens, and return the run after the last of them."""
+        after = stretch.follow(
+            edits,
+            first,
+            stop,
+            here,
+            idle=self._idle,
+            lifetime=self._lifetime,
+            most=self._policy.max_final_units,
+        )
+        if after == first:
+            return first
+        last = after - 1
+        self._last_edit_at = edits.ts[last]
+        self._decisions.begin_edit(edits.reason[last])
+        for gap in here.inside:
+            if gap.break_reason is None:
+                self._extend(gap, edits.ts[last])
+        if is_accepted and after == stop:  # of this edit, perhaps
+            end = edits.offset[last] + edits.units[last]
+            inserted = utf16.encode(edits.text[edits.first[after] - 1])
+            for gap in here.inside:
+                if gap.break_reason is None:
+                    self._decisions.touch(gap, end - gap.start, inserted)
+        return after
 
     def _edit(self, ts: int, start: int, length: int, text: str, reason: str | None) -> None:
         self._last_edit_at = ts
@@ -262,12 +323,22 @@ class Stream:
 
     # What later views of the document show
 
+    def _look_at_request(self, ts: int, offset: int | None, prefix: str, suffix: str | None) -> None:
+        """Compare the open gaps with what a request shows, and remember it."""
+        start = None if offset is None else offset - utf16.length(prefix)
+        view = View(start, prefix, suffix, reaches_end=suffix == "")
+        self._look(ts, view, is_whole=False)
+        if self._tracking == SNAPSHOTS:
+            self._known = recall.remember(self._known, view)
+
     def _look(self, ts: int, view: View, *, is_whole: bool) -> None:
         """Compare the open gaps with a view of the document. `is_whole`: it shows all of it."""
         for gap in self._open:
             if gap.tracking == SNAPSHOTS:
-                reason = views.see(gap, view)
-                self._extend(gap, ts)
+                n_edits = gap.n_edits
+                reason = views.see(gap, view, self._policy)
+                if gap.n_edits > n_edits:
+                    self._extend(gap, ts)
             else:
                 reason = views.check(gap, view, is_whole=is_whole)
             if reason is not None:
@@ -277,3 +348,14 @@ class Stream:
             gap.measure(ts)
             if not gap.stands_in(view):
                 gap.stop_measuring()
+
+
+def _first_showing(gap: Gap, around: Sequence[Gap]) -> str | None:
+    """Return the gap in which a proposal was first shown, of which this is what the user has not typed yet."""
+    if not gap.proposal.strip():
+        return None
+    for other in around:
+        typed = utf16.decode(other.text[: 2 * (gap.start - other.start)])
+        if (typed + gap.proposal).strip() == other.proposal.strip():
+            return other.reshown_of or other.gap_id
+    return None

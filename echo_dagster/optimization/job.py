@@ -134,6 +134,7 @@ def prepare_day(
         "day": day.isoformat(),
         "tables": {"training_set": lake.version("training_set")},
         "sample_days": sorted({str(sample_day) for sample_day in rows["sample_day"].to_list()}),
+        "cohorts": dict(rows.group_by(pl.col("cohort").fill_null("none")).len().sort("cohort").iter_rows()),
         "start_from": settings.training.start_from,
     }
     file = prepare(

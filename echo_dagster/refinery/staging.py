@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import duckdb
 import polars as pl
@@ -19,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from echo_dagster.lake import Lake, connect
+from echo_dagster.scratch import scratch
 
 #: Rows handed over at a time when a query is written to the lake.
 _ROWS = 4096
@@ -69,10 +69,9 @@ class Stage:
 @contextmanager
 def stage(root: Path, memory_limit: str) -> Iterator[Stage]:
     """Open a stage below `root`, a folder with room for a day, and remove it with everything in it."""
-    root.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".staging-", dir=root) as folder:
-        connection = connect(memory_limit, spill=Path(folder) / "spill")
+    with scratch(root, ".staging-") as folder:
+        connection = connect(memory_limit, spill=folder / "spill")
         try:
-            yield Stage(Path(folder), connection)
+            yield Stage(folder, connection)
         finally:
             connection.close()

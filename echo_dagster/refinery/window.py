@@ -15,6 +15,7 @@ from hashlib import sha256
 
 import polars as pl
 
+from echo_dagster.forgotten import forgotten
 from echo_dagster.holdout import is_held_out, lots
 from echo_dagster.lake import Lake
 from echo_dagster.refinery import denoise
@@ -87,7 +88,7 @@ def training_window(
         raise ValueError(f"the training set of {day} must not hold {max(days)}: only days before it")
     scored = _scored(lake, days)
     asked = scored.select("sample_day", *_ASKED, *_LIKELIHOODS).collect()
-    decided = _decide(asked.sort("sample_day", "opened_at", "sample_id"), settings)
+    decided = _decide(asked.sort("sample_day", "opened_at", "sample_id"), settings, forgotten(lake))
     kept = decided.filter(pl.col("reason").is_null())
     frame = (
         scored.join(kept.lazy().select("sample_day", "sample_id"), on=["sample_day", "sample_id"], how="semi")
@@ -120,7 +121,7 @@ def write_training_set(lake: Lake, day: date, days: Sequence[date] | None, setti
 
 
 def leaks(lake: Lake, day: date, settings: Settings) -> dict[str, int]:
-    """Count what must not be in the training set of `day`: held-out users, and that day or a later one."""
+    """Count what must not be in the training set of `day`: held-out or forgotten users, and that day or a later one."""
     window = settings.window
     rows = lake.read("training_set", [day]).select("user_id", "sample_day", "closed_at").collect()
     midnight = datetime.combine(day, time(), UTC)
@@ -128,6 +129,7 @@ def leaks(lake: Lake, day: date, settings: Settings) -> dict[str, int]:
         "held_out_user_samples": int(
             is_held_out(rows["user_id"], window.held_out_user_share, window.seed).sum()
         ),
+        "forgotten_user_samples": int(rows["user_id"].is_in(forgotten(lake)).sum()),
         "held_out_day_samples": len(
             rows.filter((pl.col("sample_day") >= day) | (pl.col("closed_at") >= midnight))
         ),
@@ -154,11 +156,16 @@ def _scored(lake: Lake, days: Iterable[date]) -> pl.LazyFrame:
     return lake.read("scored_samples", list(days)).rename({"day": "sample_day"})
 
 
-def _decide(asked: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+def _decide(asked: pl.DataFrame, settings: Settings, gone: frozenset[str]) -> pl.DataFrame:
     """Add `reason` (null: kept) and `value`, one rule after another, each on what is left."""
     window = settings.window
-    held_out = is_held_out(asked["user_id"], window.held_out_user_share, window.seed)
-    left, dropped = asked.filter(~held_out), [_dropped(asked.filter(held_out), "held_out_user")]
+    # a run that began before somebody was forgotten can write their samples after: what is learnt cannot be removed
+    is_gone = asked["user_id"].is_in(gone)
+    left, dropped = asked.filter(~is_gone), [_dropped(asked.filter(is_gone), "forgotten")]
+
+    held_out = is_held_out(left["user_id"], window.held_out_user_share, window.seed)
+    dropped.append(_dropped(left.filter(held_out), "held_out_user"))
+    left = left.filter(~held_out)
 
     nth = left.with_columns(value=pl.int_range(1, pl.len() + 1).over("content_hash").cast(pl.Float64))
     dropped.append(_dropped(nth.filter(pl.col("value") > 1), "duplicate"))

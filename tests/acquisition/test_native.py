@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -87,6 +89,16 @@ def test_a_bad_line_is_named_and_the_rest_goes_on(tmp_path, bad, reason):
     assert lines(path) == [1, 3]
 
 
+def test_what_the_collector_refused_has_its_reason(tmp_path):
+    path = tmp_path / "a.ndjson"
+    refused = {"kind": "refused", "reason": "wrong_type", "detail": "offset is str"}
+    odd = [{**refused, **field} for field in ({"reason": "No Code"}, {"detail": 7}, {"detail": "\ud83d"})]
+    path.write_bytes(ndjson(refused, *odd))
+    found = list(importers.checked(path, SOURCE, lambda user: user))
+    assert found[0] == Bad(1, "wrong_type", "offset is str")
+    assert [item.reason for item in found[1:] if isinstance(item, Bad)] == ["missing_field"] * 3
+
+
 def test_a_last_line_cut_short(tmp_path):
     path = tmp_path / "a.ndjson"
     path.write_bytes(ndjson(line(1), line(2))[:-20])
@@ -157,6 +169,37 @@ class TestParquet:
         pl.DataFrame([line(1), line(2) | {"ts": "yesterday"}, line(3)]).write_parquet(path)
         found = list(importers.checked(path, SOURCE, lambda user: user))
         assert [type(item) for item in found] == [importers.Event, Bad, importers.Event]
+
+    @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+    def test_times_outside_the_calendar(self, tmp_path, unit):
+        path = tmp_path / "a.parquet"
+        rows = [line(number, ts=datetime(2026, 1, 5, 8, tzinfo=UTC)) for number in range(4)]
+        ts = pl.col("ts").cast(pl.Datetime(unit, "UTC"))
+        far = pl.lit(2**62 if unit != "ns" else None).cast(pl.Datetime(unit, "UTC"))
+        is_third = pl.int_range(pl.len()) == 2
+        pl.DataFrame(rows).with_columns(pl.when(is_third).then(far).otherwise(ts).alias("ts")).write_parquet(
+            path
+        )
+        found = list(importers.checked(path, SOURCE, lambda user: user))
+        assert [item.line for item in found if isinstance(item, importers.Event)] == [1, 2, 4]
+        reason = "missing_field" if unit == "ns" else "bad_timestamp"
+        assert [(item.line, item.reason) for item in found if isinstance(item, Bad)] == [(3, reason)]
+
+    @pytest.mark.parametrize("name", ["seq", "text", "offset", "model"])
+    @pytest.mark.parametrize("kind", [pl.Datetime("ms", "UTC"), pl.Duration("ms"), pl.Date(), pl.Time()])
+    def test_times_where_none_belong(self, tmp_path, name, kind):
+        path = tmp_path / "a.parquet"
+        value = pl.lit(-(2**31)) if kind == pl.Date() else pl.lit(2**62 if kind != pl.Time() else 7)
+        pl.DataFrame([line(1)]).with_columns(value.cast(kind).alias(name)).write_parquet(path)
+        found = list(importers.checked(path, SOURCE, lambda user: user))
+        assert [item.reason for item in found if isinstance(item, Bad)] == ["wrong_type"]
+
+    def test_texts_that_are_no_text(self, tmp_path):
+        path = tmp_path / "a.parquet"
+        table = pl.DataFrame([line(1)]).to_arrow()
+        damaged = pa.array([b"\xff\xfe"]).view(pa.string())
+        pq.write_table(table.set_column(table.column_names.index("text"), "text", damaged), path)
+        assert reasons(path) == [(1, "unreadable_file")]
 
     def test_columns_that_are_missing(self, tmp_path):
         path = tmp_path / "a.parquet"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -512,6 +513,14 @@ class TestDamage:
     def test_an_empty_file_is_no_damage(self, tmp_path):
         (tmp_path / "a.json").write_bytes(b"")
         assert checked(tmp_path / "a.json") == ([], [])
+
+    def test_compressed_it_is_the_same_log(self, tmp_path):
+        plain = record(tmp_path, opened("a")[1:])  # without a header, the file's name tells sessions apart
+        packed = tmp_path / f"{plain.name}.gz"
+        packed.write_bytes(gzip.compress(plain.read_bytes()))
+        assert checked(packed) == checked(plain)
+        packed.write_bytes(packed.read_bytes()[:-20])
+        assert [(bad.line, bad.reason) for bad in checked(packed)[1]] == [(0, "truncated_file")]
 
     def test_a_recording_too_large_is_refused(self, tmp_path, monkeypatch):
         monkeypatch.setattr(vscode_recording, "MAX_FILE_BYTES", 10)

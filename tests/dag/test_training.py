@@ -4,9 +4,13 @@ import json
 from datetime import date, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
 from house import build_house
 from logs import write_day
+
+from assets import runs
+from echo_dagster.settings import Retention
 
 FIRST = date(2022, 9, 5)
 DATA = (
@@ -101,3 +105,35 @@ def test_running_the_training_again_gives_the_same_weights(trained):
     before = row(house, "checkpoint", days[2])
     house.run("checkpoint", first=days[2])
     assert row(house, "checkpoint", days[2])["model_digest"] == before["model_digest"]
+
+
+def test_every_table_but_the_one_that_says_what_serves_can_have_a_retention(trained):
+    house, _ = trained
+    others = {"reports", "versions", "stopped_trainings"}
+    assert set(Retention.model_fields) - others == set(house.lake.tables()) - {"champion"}
+
+
+def test_forgetting_a_person_names_the_model_that_learnt_from_them(trained):
+    # the last test here: it changes the house
+    house, days = trained
+    made_of = house.lake.read("training_set", [days[2]]).collect()
+    person, samples = made_of.group_by("user_id").len().sort("len", "user_id").row(-1)
+    record, serving = row(house, "checkpoint", days[2]), row(house, "champion", days[2])["model_digest"]
+    removed = runs.forget(house.defs, house.settings, person, instance=house.instance)
+    (listed,) = removed.models.drop("forgotten_at").to_dicts()
+    assert listed == {
+        "day": days[2],
+        "pseudonym": person,
+        "path": record["path"],
+        "model_digest": record["model_digest"],
+        "n_samples": samples,
+        "evidence": "its_training_set",
+        "is_serving": serving == record["model_digest"],
+    }
+    assert house.lake.read("predictions").filter(pl.col("user_id") == person).collect().is_empty()
+    # what it learnt cannot be taken back, but it is not compared again as if nothing had happened
+    failed = house.run("evaluated_model", first=days[2], fails=True)
+    assert "samples.digest" in str([event.event_specific_data for event in failed.get_step_failure_events()])
+    house.run("report", first=days[2])
+    page = (house.settings.data_dir / "reports" / f"{days[2]}.html").read_text(encoding="utf-8")
+    assert "1 person who was forgotten since" in page and person not in page

@@ -13,7 +13,7 @@ from echo_dagster.extraction.gaps import extract, extract_frame
 from echo_dagster.extraction.policies import PRESETS, Policy
 
 #: Edits per policy in the seeded test; a larger number is for a run by hand.
-N_EVENTS = int(os.environ.get("ECHO_REPLAY_EVENTS", "12000"))
+N_EVENTS = int(os.environ.get("ECHO_REPLAY_EVENTS", "54000"))
 PER_STREAM = 1_500
 
 POLICIES = [
@@ -70,6 +70,8 @@ def test_extraction_equals_a_replay_of_the_whole_document(policy):
     ]
     found = compare(streams, policy)
     assert len(found) > N_EVENTS // 20
+    edits = sum(event["kind"] == "edited" for events, _ in streams for event in events)
+    assert edits * len(POLICIES) > 3.5 * N_EVENTS
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -85,8 +87,10 @@ def test_the_bounds_of_the_frames_do_not_matter():
     log = log.sort("user_id", "session_id", "document", "ts", "seq", "event_id")
     until = log["ts"].max()
     policy = PRESETS["zed"]
+    one_by_one = log.partition_by("user_id", "session_id", "document", maintain_order=True)
     whole = pl.concat(extract([log], policy, until=until, close_open=True))
-    pieces = pl.concat(extract(log.iter_slices(7), policy, until=until, close_open=True))
-    assert whole.equals(pieces)
-    with pytest.raises(ValueError, match="STREAM_ORDER"):
-        list(extract([log.reverse()], policy, until=until, close_open=True))
+    pieces = pl.concat(extract(one_by_one, policy, until=until, close_open=True))
+    assert len(one_by_one) == 4 and whole.equals(pieces)
+    for wrong in (log.reverse(), pl.concat([*one_by_one, one_by_one[0]])):
+        with pytest.raises(ValueError, match="STREAM_ORDER"):
+            list(extract([wrong], policy, until=until, close_open=True))

@@ -92,7 +92,12 @@ def test_the_code_version_is_a_commit_or_a_release():
 @pytest.fixture
 def lake(tmp_path, samples) -> Lake:
     lake = Lake(tmp_path / "lake")
-    rows = samples.with_columns(day=pl.lit(DAY), sample_day=pl.lit(date(2026, 1, 4)), user_id=pl.lit("u"))
+    rows = samples.with_columns(
+        day=pl.lit(DAY),
+        sample_day=pl.lit(date(2026, 1, 4)),
+        user_id=pl.lit("u"),
+        cohort=pl.lit(None, pl.String()),
+    )
     lake.replace("training_set", rows, [DAY])
     return lake
 
@@ -104,6 +109,7 @@ def test_a_day_is_prepared_from_its_training_set(lake, settings, tmp_path):
     assert isinstance(prepared, Prepared)
     assert prepared.file.is_relative_to(tmp_path / "checkpoints" / "2026-01-05")
     assert prepared.job.lineage["sample_days"] == ["2026-01-04"]
+    assert prepared.job.lineage["cohorts"] == {"none": prepared.job.n_samples}
     assert prepared.job.lineage["tables"] == {"training_set": lake.version("training_set")}
 
 

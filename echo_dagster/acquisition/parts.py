@@ -1,0 +1,111 @@
+"""Staged events on disk, by day and range of buckets: a part of a day fits in memory, whatever the day holds.
+
+What all events of a stream repeat (who, where, which document) is most of an event's width; it is written once for
+each stream and run of the writer. What does not live here: where events come from (`staging.py`), and which of several
+copies is kept (`copies.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+
+from echo_dagster import streams
+from echo_dagster.acquisition.copies import each_once
+from echo_dagster.events import BUCKETS, STORED_SCHEMA, STREAM
+
+#: So much is gathered before it is written: small pieces cost more to read again.
+_HELD_BYTES = 200_000_000
+
+_REPEATED = (*STREAM, "repository", "language", "model", "source", "cohort", "consent")
+
+
+class Writer:
+    """The parts of a run. Add events, then flush.
+
+    Args:
+        folder: where the files go.
+        parts: into how many ranges of buckets to cut a day.
+    """
+
+    def __init__(self, folder: Path, parts: int) -> None:
+        self._folder, self._parts = folder, parts
+        self._held: list[pl.DataFrame] = []
+        self._bytes = 0
+
+    def add(self, events: pl.DataFrame) -> None:
+        """Add events of `events.SCHEMA` with their `day`."""
+        if events.height:
+            self._held.append(events)
+            self._bytes += int(events.estimated_size())
+        if self._bytes >= _HELD_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held: for every day and part the events, and what they repeat."""
+        if not self._held:
+            return
+        events = pl.concat(self._held)
+        self._held, self._bytes = [], 0
+        mark = events.select(pl.struct(_REPEATED).hash().alias("mark")).to_series()
+        named = streams.with_buckets(events.select(*_REPEATED, mark)[mark.arg_unique()])
+        part = (pl.col("bucket") * self._parts // BUCKETS).alias("part")
+        named = named.sort("bucket", "mark").with_columns(part).with_row_index("name")
+        name = mark.replace_strict(named.get_column("mark"), named.get_column("name"))
+        placed = events.drop(_REPEATED).with_columns(
+            name.alias("name"), part=named.get_column("part").gather(name)
+        )
+        names = named.partition_by("part", as_dict=True)
+        for (day, number), some in placed.partition_by(
+            "day", "part", as_dict=True, include_key=False
+        ).items():
+            mine = names[number,]
+            with file(self._folder, day, number).open("ab") as out:
+                some.with_columns(pl.col("name") - mine.item(0, "name")).write_ipc_stream(
+                    out, compression="lz4"
+                )
+                mine.select(*_REPEATED, "bucket").write_ipc_stream(out, compression="lz4")
+
+
+def read(path: Path) -> tuple[pl.DataFrame, int]:
+    """Return a part's events, each once, in the order in which they are stored, and how many copies were left out."""
+    events, names = _tables(path)
+    if events.get_column("event_id").n_unique() < events.height:
+        whole = _whole(events, names)
+        kept = each_once(whole)
+        return streams.in_order(kept), whole.height - kept.height
+    ranks = streams.ranks(names).gather(events.get_column("name"))
+    return _whole(events[streams.order(ranks, events)], names), 0
+
+
+def file(folder: Path, day: date, part: int) -> Path:
+    """Return the file of a part, whether or not it exists."""
+    return folder / f"{day}-{part:03d}.arrows"
+
+
+def _whole(events: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
+    return events.hstack(names[events.get_column("name")]).select(STORED_SCHEMA.names())
+
+
+def _tables(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the events of a file and the names they point at, of all runs of the writer."""
+    events, names, before = [], [], 0
+    tables = _streams(path)
+    for some, mine in zip(tables, tables, strict=True):
+        events.append(some.with_columns(pl.col("name") + before))
+        names.append(mine)
+        before += mine.height
+    # A gather from many chunks costs many times one from a single one.
+    return pl.concat(events).rechunk(), pl.concat(names).rechunk()
+
+
+def _streams(path: Path) -> Iterator[pl.DataFrame]:
+    with pa.OSFile(str(path)) as source:
+        while source.tell() < source.size():
+            frame = pl.from_arrow(pa.ipc.open_stream(source).read_all())
+            assert isinstance(frame, pl.DataFrame)
+            yield frame
