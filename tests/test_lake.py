@@ -1,13 +1,15 @@
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
+from typing import ClassVar
 
 import polars as pl
 import pytest
 from deltalake import DeltaTable
 
 from echo_dagster import table_files
-from echo_dagster.lake import Lake, TableMissing, VersionGone, connect
+from echo_dagster.lake import Lake, TableMissing, TableOutdated, VersionGone, connect
 
 MONDAY, TUESDAY, WEDNESDAY = date(2026, 1, 5), date(2026, 1, 6), date(2026, 1, 7)
 
@@ -208,3 +210,64 @@ def test_the_tables_are_those_that_were_written(lake):
     lake.replace("a", people(MONDAY), [MONDAY])
     (lake.root / ".staging-1").mkdir()
     assert lake.tables() == ["a", "b"]
+
+
+class TestInOrder:
+    SCHEMA: ClassVar = {"day": pl.Date(), "a": pl.Int64(), "bucket": pl.Int32()}
+
+    def frame(self, day, *values):
+        rows = {"day": [day] * len(values), "a": list(values), "bucket": list(values)}
+        return pl.DataFrame(rows, schema=self.SCHEMA)
+
+    def write(self, lake, *frames, days):
+        return lake.replace_in_order("ordered", frames, self.SCHEMA, days)
+
+    def test_rows_stand_on_disk_as_they_came(self, lake):
+        self.write(
+            lake,
+            self.frame(MONDAY, 3, 1),
+            self.frame(TUESDAY, 5),
+            self.frame(MONDAY, 2),
+            days=[MONDAY, TUESDAY],
+        )
+        files = sorted(lake.path("ordered").glob(f"day={MONDAY}/*.parquet"))
+        assert [pl.read_parquet(file)["a"].to_list() for file in files] == [[3, 1], [2]]
+        assert lake.read("ordered").select(pl.col("a").sum()).collect().item() == 11
+
+    def test_a_day_is_replaced_and_an_older_version_can_be_read(self, lake):
+        self.write(lake, self.frame(MONDAY, 1), self.frame(TUESDAY, 2), days=[MONDAY, TUESDAY])
+        before = lake.version("ordered")
+        self.write(lake, self.frame(TUESDAY, 7), days=[TUESDAY])
+        assert sorted(lake.read("ordered").collect()["a"]) == [1, 7]
+        assert sorted(lake.read("ordered", [TUESDAY], before).collect()["a"]) == [2]
+        self.write(lake, days=[TUESDAY])
+        assert lake.days("ordered") == [MONDAY]
+
+    def test_rows_of_another_day_are_refused_and_nothing_changes(self, lake):
+        self.write(lake, self.frame(MONDAY, 1), days=[MONDAY])
+        with pytest.raises(ValueError, match=r"rows of 2026-01-06, which are not to be replaced"):
+            self.write(lake, self.frame(TUESDAY, 2), days=[MONDAY])
+        assert lake.read("ordered").collect()["a"].to_list() == [1]
+
+    def test_a_table_with_other_columns_says_what_to_do(self, lake):
+        lake.replace("ordered", self.frame(MONDAY, 1).drop("bucket"), [MONDAY])
+        with pytest.raises(
+            TableOutdated, match=r"has the columns day, a, and this version writes day, a, bucket; remove"
+        ):
+            self.write(lake, self.frame(MONDAY, 1), days=[MONDAY])
+
+    def test_of_writers_of_one_new_day_the_last_stands(self, lake):
+        self.write(lake, self.frame(MONDAY, 1), days=[MONDAY])
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda n: self.write(lake, self.frame(TUESDAY, n), days=[TUESDAY]), range(4)))
+        assert lake.read("ordered", [TUESDAY]).collect().height == 1
+
+    def test_statistics_tell_buckets_and_no_text(self, lake):
+        self.write(lake, self.frame(MONDAY, 4, 9), days=[MONDAY])
+        (log,) = lake.path("ordered").glob("_delta_log/*1.json")
+        (added,) = [json.loads(line)["add"] for line in log.read_text().splitlines() if '"add"' in line]
+        assert json.loads(added["stats"]) == {
+            "numRecords": 2,
+            "minValues": {"bucket": 4},
+            "maxValues": {"bucket": 9},
+        }

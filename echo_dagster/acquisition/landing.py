@@ -36,6 +36,7 @@ from echo_dagster.acquisition import importers
 from echo_dagster.acquisition.importers import SLACK
 from echo_dagster.acquisition.privacy import pseudonymiser
 from echo_dagster.acquisition.staging import LandingFile, Staged, dated, stage
+from echo_dagster.ahead import ahead
 from echo_dagster.forgotten import forgotten
 from echo_dagster.lake import Lake, connect
 from echo_dagster.resources import sql
@@ -215,7 +216,7 @@ def _write(
                 duplicates[day] += copies
                 yield part.select(pl.lit(day).alias("day"), pl.all())
 
-    lake.replace_in_order(RAW, rows(), {"day": pl.Date(), **events.STORED_SCHEMA}, days)
+    lake.replace_in_order(RAW, ahead(rows()), {"day": pl.Date(), **events.STORED_SCHEMA}, days)
     connection.register("files", staged.files)
     bad = {"staged": staged.quarantined, "days": days}
     lake.replace(

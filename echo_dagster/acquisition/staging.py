@@ -17,6 +17,7 @@ import polars as pl
 from echo_dagster import events
 from echo_dagster.acquisition import importers, parts
 from echo_dagster.acquisition.importers import Batch
+from echo_dagster.ahead import ahead
 from echo_dagster.settings import Source
 
 _QUARANTINE_SCHEMA = pl.Schema({"day": pl.Date(), **events.QUARANTINE_SCHEMA})
@@ -95,12 +96,12 @@ def stage(
     first_days = []
     for number, file in enumerate(files):
         found: Counter[date | None] = Counter()
-        for good, lost in dated(file, pseudonym, folder):
+        for good, lost in ahead(dated(file, pseudonym, folder)):
             for frame in (good, lost):
-                found.update(dict(frame.group_by("day", maintain_order=True).len().iter_rows()))
+                found.update(_by_day(frame))
             if forgotten:
                 good, lost = _without(forgotten, file, good, lost)  # noqa: PLW2901
-            staged.add(good.filter(pl.col("day").is_in(wanted)))
+            staged.add(good if found.keys() <= set(wanted) else good.filter(pl.col("day").is_in(wanted)))
             _write_bad(bad, lost.filter(pl.col("day").is_in(wanted) | pl.col("day").is_null()))
         undated = found.pop(None, 0)
         first_day = next(

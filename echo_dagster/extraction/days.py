@@ -96,15 +96,16 @@ def extract_days(
     tally = Tally()
     closed: Counter[tuple[date, str, str]] = Counter()
     with scratch(spill, "gaps-") as folder:
+        version = lake.version(EVENTS)
         with connect(memory_limit, folder) as connection:
-            lake.register(connection, EVENTS)
+            lake.register(connection, EVENTS, version=version)
             counts = connection.execute(sql("events_by_bucket"), bounds).fetchall()
         shown, by_bucket = _sums(counts)
         total = sum(by_bucket.values())
         ranges = cut(sorted(by_bucket.items()), lake.bytes_per_row(EVENTS, window))
         files = [folder / f"{number:06d}.arrow" for number in range(len(ranges))]
         jobs = [
-            Job(lake, window, wanted, first, last, until, policy, file)
+            Job(lake, version, window, wanted, first, last, until, policy, file)
             for (first, last), file in zip(ranges, files, strict=True)
         ]
         for done in follow_all(jobs, total):

@@ -40,9 +40,13 @@ _EVENTS_WORTH_A_PROCESS = 300_000
 
 @dataclass(frozen=True)
 class Job:
-    """One shard: buckets `[first, last]` of `window`, and the file that its gaps of `days` go to."""
+    """One shard: buckets `[first, last]` of `window`, and the file that its gaps of `days` go to.
+
+    All shards read the same `version` of the events, whoever replaces them meanwhile.
+    """
 
     lake: Lake
+    version: int
     window: Sequence[date]
     days: Sequence[date]
     first: int
@@ -108,7 +112,7 @@ def follow(job: Job) -> Followed:
     """Extract the gaps of a shard and write those of the job's days, in the order of streams and of their opening."""
     done = Followed()
     events = (
-        job.lake.read(EVENTS, job.window)
+        job.lake.read(EVENTS, job.window, job.version)
         .filter(pl.col("bucket").is_between(job.first, job.last))
         .select(*SCHEMA, "bucket")
         .collect()

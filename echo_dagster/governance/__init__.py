@@ -1,0 +1,1 @@
+"""What may be kept, and for how long: forgetting a person, and the retention of tables, models and pages."""
