@@ -300,7 +300,7 @@ class Settings(_Section):
     schedule_hour_utc: Annotated[int, Field(ge=0, le=23)] = Field(
         default=2, description="when the nightly schedule takes yesterday"
     )
-    memory_limit: str = Field(default="2GB", description="of each DuckDB query; beyond it spills to disk")
+    memory_limit: str = Field(default="1GB", description="of each DuckDB query; beyond it spills to disk")
     model: str = Field(default="smollm2-135m", description="a file of configs/models/, without .yaml")
     sources: tuple[Source, ...] = Field(default=(), description="where logs are; see below")
     extraction: Extraction = Extraction()

@@ -45,8 +45,7 @@ def is_in_order(events: pl.DataFrame) -> bool:
         return False
     ts, seq, event_id = (pl.col(name) for name in ("ts", "seq", "event_id"))
     is_later = (ts > ts.shift()) | (
-        (ts == ts.shift())
-        & ((seq > seq.shift()) | ((seq == seq.shift()) & (event_id > event_id.shift())))
+        (ts == ts.shift()) & ((seq > seq.shift()) | ((seq == seq.shift()) & (event_id > event_id.shift())))
     )
     return events.select((is_later | ~is_next).fill_null(value=True).all()).item()
 

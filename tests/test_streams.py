@@ -21,12 +21,21 @@ def some(rows):
         "session_id": [f"s{stream % 2}" for _, stream, _, _ in rows],
         "document": [f"d{stream}" for _, stream, _, _ in rows],
     }
-    schema = {"event_id": pl.String, "ts": pl.Int64, "seq": pl.Int64, **dict.fromkeys(events.STREAM, pl.String)}
-    return streams.with_buckets(pl.DataFrame(named, schema=schema).with_columns(pl.col("ts").cast(events.TIMESTAMP)))
+    schema = {
+        "event_id": pl.String,
+        "ts": pl.Int64,
+        "seq": pl.Int64,
+        **dict.fromkeys(events.STREAM, pl.String),
+    }
+    return streams.with_buckets(
+        pl.DataFrame(named, schema=schema).with_columns(pl.col("ts").cast(events.TIMESTAMP))
+    )
 
 
 ROWS = st.lists(
-    st.tuples(st.integers(0, 9), st.integers(0, 5), st.integers(0, 3), st.integers(0, 2)), max_size=40, unique=True
+    st.tuples(st.integers(0, 9), st.integers(0, 5), st.integers(0, 3), st.integers(0, 2)),
+    max_size=40,
+    unique=True,
 )
 
 

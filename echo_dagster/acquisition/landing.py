@@ -112,7 +112,7 @@ def ingest(
 ) -> Ingested:
     """Replace `days` of `raw_events` and `quarantined_events` by what the landing files hold of them.
 
-    Every file is read once for the whole range. `progress` is told (files read, files).
+    Every file is read once for the whole range. `progress` is told (KiB read, KiB).
     """
     wanted = sorted(set(days))
     near = {day + step for day in wanted for step in (-SLACK, timedelta(0), SLACK)}

@@ -84,7 +84,7 @@ def stage(
 ) -> Staged:
     """Write what the files hold of `days` below `folder`, and count the lines of every day.
 
-    Events of users who were `forgotten` are refused. `progress` is told (files read, files).
+    Events of users who were `forgotten` are refused. `progress` is told (KiB read, KiB).
     """
     n_parts = _count_parts(files)
     staged = parts.Writer(folder, n_parts)
@@ -94,8 +94,11 @@ def stage(
     _write_bad(bad, pl.DataFrame(schema=_QUARANTINE_SCHEMA))  # there is always one, if only for its columns
     lines: Counter[date] = Counter()
     first_days = []
-    for number, file in enumerate(files):
+    sizes = [file.path.stat().st_size for file in files]
+    done = 0
+    for file, size in zip(files, sizes, strict=True):
         found: Counter[date | None] = Counter()
+        held = 0  # in memory, which is near enough to what was read
         for good, lost in ahead(dated(file, pseudonym, folder)):
             for frame in (good, lost):
                 found.update(_by_day(frame))
@@ -103,6 +106,9 @@ def stage(
                 good, lost = _without(forgotten, file, good, lost)  # noqa: PLW2901
             staged.add(good if found.keys() <= set(wanted) else good.filter(pl.col("day").is_in(wanted)))
             _write_bad(bad, lost.filter(pl.col("day").is_in(wanted) | pl.col("day").is_null()))
+            held += int(good.estimated_size())
+            if progress is not None:
+                progress(_kib(done + min(held, size)), _kib(sum(sizes)))
         undated = found.pop(None, 0)
         first_day = next(
             (day for day in found if day is not None), start_day
@@ -110,8 +116,9 @@ def stage(
         lines.update({day: count for day, count in found.items() if day is not None})
         lines[first_day] += undated
         first_days.append((file.source.name, importers.file_name(file.path), first_day))
+        done += size
         if progress is not None:
-            progress(number + 1, len(files))
+            progress(_kib(done), _kib(sum(sizes)))
     staged.flush()
     known = pl.DataFrame(first_days, schema=_FILES_SCHEMA, orient="row")
     return Staged(folder, n_parts, (bad / "*.parquet").as_posix(), known, +lines)
@@ -131,6 +138,10 @@ def _without(
         detail=pl.lit("an event of somebody who was forgotten"),
     )
     return good.filter(~is_refused), pl.concat([lost, refused])
+
+
+def _kib(size: int) -> int:
+    return -(-size // 1024)
 
 
 def _by_day(rows: pl.DataFrame) -> dict[date | None, int]:

@@ -223,15 +223,21 @@ def test_rows_staged_in_many_batches_are_written_in_stream_order(tmp_path, monke
     assert frame.select(order).equals(frame.select(order).sort(order))
 
 
-def test_progress_counts_files(tmp_path):
+def test_progress_counts_what_was_read_also_within_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(columns, "_BATCH_ROWS", 300)
     for day in (D1, D2, D3):
-        land(tmp_path / "daily" / f"{day}.ndjson", at(day, 1))
+        land(tmp_path / "daily" / f"{day}.ndjson", *[at(day, number) for number in range(600)])
     told: list[tuple[int, int]] = []
     settings = configured(tmp_path, daily(tmp_path))
     landing.ingest(
         settings, Lake(settings.lake_dir), [D2], progress=lambda done, total: told.append((done, total))
     )
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    size = (tmp_path / "daily" / f"{D2}.ndjson").stat().st_size
+    (total,) = {total for _, total in told}
+    assert total == -(-3 * size // 1024)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert told[-1] == (total, total)
+    assert len({done for done, _ in told}) > 3
 
 
 class TestWhichFiles:
