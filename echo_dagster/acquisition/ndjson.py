@@ -29,6 +29,8 @@ from echo_dagster.settings import Source
 #: Longer lines are read one by one; DuckDB holds buffers of twice this size.
 _LONGEST_LINE = 16 * 1024 * 1024
 _MEMORY_LIMIT = "512MB"
+#: With the one megabyte of its own choice DuckDB's threads wait for whoever takes the rows.
+_READ_AHEAD = "96MB"
 
 _SAMPLE_BYTES = 1_000_000
 _TAIL_BYTES = 64 * 1024
@@ -94,6 +96,7 @@ def _plain(
         return
     with connect(_MEMORY_LIMIT) as connection:
         connection.execute(sql("native_macros"))
+        connection.execute(f"set streaming_buffer_size = '{_READ_AHEAD}'")
         read = _in_order if is_ordered else _at_once
         yield from read(connection, path, _told(path, source, bounds))
 

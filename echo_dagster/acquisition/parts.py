@@ -49,7 +49,9 @@ class Writer:
         """Write what is held: for every day and part the events, and what they repeat."""
         if not self._held:
             return
-        events = pl.concat(self._held)
+        events = pl.concat(
+            self._held, rechunk=True
+        )  # a gather from many chunks costs many times one from a single one
         self._held, self._bytes = [], 0
         mark = events.select(pl.struct(_REPEATED).hash().alias("mark")).to_series()
         named = streams.with_buckets(events.select(*_REPEATED, mark)[mark.arg_unique()])
@@ -99,8 +101,7 @@ def _tables(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
         events.append(some.with_columns(pl.col("name") + before))
         names.append(mine)
         before += mine.height
-    # A gather from many chunks costs many times one from a single one.
-    return pl.concat(events).rechunk(), pl.concat(names).rechunk()
+    return pl.concat(events, rechunk=True), pl.concat(names, rechunk=True)
 
 
 def _streams(path: Path) -> Iterator[pl.DataFrame]:
