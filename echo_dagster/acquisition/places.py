@@ -9,8 +9,9 @@ import re
 from urllib.parse import unquote
 
 _HOMES = ("users", "home", "documents and settings")
-_HOME = re.compile(rf"^.*?/(?:{'|'.join(_HOMES)})/[^/]+(?:/|$)", re.IGNORECASE)
-_OUTSIDE = re.compile(r"/|\.\./|[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_HOME = re.compile(rf"^.*?/(?:{'|'.join(_HOMES)})/+[^/]+(?:/+|$)", re.IGNORECASE)
+#: Quotes and brackets may stand before a path, and a tool that escapes twice doubles what stands between its parts.
+_OUTSIDE = re.compile(r"""[\s"'`(<\[]*(?:/|(?:\./+)*\.\./|[a-z][a-z0-9+.-]*:)""", re.IGNORECASE)
 
 
 def document(path: str) -> str:

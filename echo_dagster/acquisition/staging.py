@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import accumulate
 from pathlib import Path
 
 import polars as pl
@@ -92,36 +93,44 @@ def stage(
     bad = folder / "quarantined"
     bad.mkdir(parents=True)
     _write_bad(bad, pl.DataFrame(schema=_QUARANTINE_SCHEMA))  # there is always one, if only for its columns
+    found: list[Counter[date | None]] = [Counter() for _ in files]
+    sizes = [file.path.stat().st_size for file in files]
+    before = list(accumulate(sizes, initial=0))
+    held = [0] * len(files)  # in memory, which is near enough to what was read
+    for number, good, lost in ahead(_batches(files, pseudonym, folder)):
+        for frame in (good, lost):
+            found[number].update(_by_day(frame))
+        kept, bad_ones = _without(forgotten, files[number], good, lost) if forgotten else (good, lost)
+        is_wanted = found[number].keys() <= set(wanted)
+        staged.add(kept if is_wanted else kept.filter(pl.col("day").is_in(wanted)))
+        _write_bad(bad, bad_ones.filter(pl.col("day").is_in(wanted) | pl.col("day").is_null()))
+        held[number] += int(good.estimated_size())
+        if progress is not None:
+            progress(_kib(before[number] + min(held[number], sizes[number])), _kib(before[-1]))
+    if progress is not None:
+        progress(_kib(before[-1]), _kib(before[-1]))
     lines: Counter[date] = Counter()
     first_days = []
-    sizes = [file.path.stat().st_size for file in files]
-    done = 0
-    for file, size in zip(files, sizes, strict=True):
-        found: Counter[date | None] = Counter()
-        held = 0  # in memory, which is near enough to what was read
-        for good, lost in ahead(dated(file, pseudonym, folder)):
-            for frame in (good, lost):
-                found.update(_by_day(frame))
-            if forgotten:
-                good, lost = _without(forgotten, file, good, lost)  # noqa: PLW2901
-            staged.add(good if found.keys() <= set(wanted) else good.filter(pl.col("day").is_in(wanted)))
-            _write_bad(bad, lost.filter(pl.col("day").is_in(wanted) | pl.col("day").is_null()))
-            held += int(good.estimated_size())
-            if progress is not None:
-                progress(_kib(done + min(held, size)), _kib(sum(sizes)))
-        undated = found.pop(None, 0)
+    for file, counts in zip(files, found, strict=True):
+        undated = counts.pop(None, 0)
         first_day = next(
-            (day for day in found if day is not None), start_day
-        )  # counters keep the order of arrival
-        lines.update({day: count for day, count in found.items() if day is not None})
+            (day for day in counts if day is not None), start_day
+        )  # they keep the order of arrival
+        lines.update({day: count for day, count in counts.items() if day is not None})
         lines[first_day] += undated
         first_days.append((file.source.name, importers.file_name(file.path), first_day))
-        done += size
-        if progress is not None:
-            progress(_kib(done), _kib(sum(sizes)))
     staged.flush()
     known = pl.DataFrame(first_days, schema=_FILES_SCHEMA, orient="row")
     return Staged(folder, n_parts, (bad / "*.parquet").as_posix(), known, +lines)
+
+
+def _batches(
+    files: Sequence[LandingFile], pseudonym: Callable[[str], str], scratch: Path
+) -> Iterator[tuple[int, pl.DataFrame, pl.DataFrame]]:
+    """Yield what all files hold, one after the other, with the number of the file."""
+    for number, file in enumerate(files):
+        for good, lost in dated(file, pseudonym, scratch):
+            yield number, good, lost
 
 
 def _without(
