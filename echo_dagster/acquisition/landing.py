@@ -130,7 +130,7 @@ def ingest(
         )
         with connect(settings.memory_limit, spill=folder / "spill") as connection:
             duplicates = _write(lake, connection, staged, wanted)
-    counts = tuple(_counts(lake, day, staged.lines.get(day, 0), duplicates.get(day, 0)) for day in wanted)
+    counts = _counts(lake, wanted, staged.lines, duplicates)
     outside = {day: lines for day, lines in sorted(staged.lines.items()) if day not in set(wanted)}
     return Ingested(len(found), counts, outside)
 
@@ -227,11 +227,20 @@ def _write(
     return duplicates
 
 
-def _counts(lake: Lake, day: date, lines: int, duplicates: int) -> DayCounts:
-    """Return the counts of a day, from the tables as they now stand."""
-    written = lake.read(RAW, [day]).select(pl.len()).collect().item()
-    reasons = lake.read(QUARANTINED, [day]).group_by("reason").len().sort("reason").collect()
-    return DayCounts(day, lines, written, duplicates, dict(reasons.iter_rows()))
+def _counts(
+    lake: Lake, days: Sequence[date], lines: Mapping[date, int], duplicates: Mapping[date, int]
+) -> tuple[DayCounts, ...]:
+    """Return the counts of each day, from the tables as they now stand."""
+    written = dict(lake.read(RAW, days).group_by("day").len().collect().iter_rows())
+    reasons: dict[date, dict[str, int]] = {}
+    for day, reason, count in (
+        lake.read(QUARANTINED, days).group_by("day", "reason").len().collect().sort(pl.all()).rows()
+    ):
+        reasons.setdefault(day, {})[reason] = count
+    return tuple(
+        DayCounts(day, lines.get(day, 0), written.get(day, 0), duplicates.get(day, 0), reasons.get(day, {}))
+        for day in days
+    )
 
 
 def _glob(pattern: str) -> list[Path]:
