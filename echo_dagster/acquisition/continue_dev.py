@@ -53,7 +53,7 @@ def read(path: Path, source: Source) -> Iterator[Record | Bad]:
         if isinstance(item, Bad):
             yield item
         else:
-            yield from expand(item, user=source.user, event=event if event in _KNOWN else None)
+            yield from expand(item, user=source.user, event=event if event in EVENTS else None)
 
 
 def expand(item: Record, *, user: str | None = None, event: str | None = None) -> list[Record | Bad]:
@@ -210,4 +210,5 @@ _READERS = {
     "nextEditWithHistory": _history,
     "nextEdit": _history,  # its first name
 }
-_KNOWN = _OTHER_FEATURES | _READERS.keys()
+#: Every event that Continue is known to log.
+EVENTS = _OTHER_FEATURES | _READERS.keys()

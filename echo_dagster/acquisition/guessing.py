@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from echo_dagster.acquisition import continue_dev
 from echo_dagster.acquisition.lines import CODECS, opened, parsed
 from echo_dagster.acquisition.native import REFUSED
 from echo_dagster.acquisition.records import Record
@@ -32,19 +33,6 @@ _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],]', re.DOTALL)
 _CLOSERS = {"{": "}", "[": "]"}
 
 _TABBY_KINDS = ("completion", "view", "select", "dismiss", "chat_completion")
-_CONTINUE_EVENTS = (
-    "autocomplete",
-    "nextEditOutcome",
-    "nextEditWithHistory",
-    "nextEdit",
-    "chatFeedback",
-    "chatInteraction",
-    "editInteraction",
-    "editOutcome",
-    "quickEdit",
-    "tokensGenerated",
-    "toolUsage",
-)
 #: Where an object of Continue's does not name its event, these fields do.
 _CONTINUE_FIELDS = (
     {"completionId", "prefix", "completion"},
@@ -176,13 +164,13 @@ def _tabby(head: Head) -> Iterator[str]:
 
 def _continue(head: Head) -> Iterator[str]:
     for fields in head.objects:
-        if fields.get("eventName") in _CONTINUE_EVENTS:
+        if fields.get("eventName") in continue_dev.EVENTS:
             yield "objects with eventName, one of Continue's"
-        elif fields.get("name") in _CONTINUE_EVENTS and isinstance(fields.get("data"), dict):
+        elif fields.get("name") in continue_dev.EVENTS and isinstance(fields.get("data"), dict):
             yield "objects with name, one of Continue's events, and data"
         elif match := _first_within(_CONTINUE_FIELDS, fields):
             yield f"objects with {_listed(match)}"
-    if head.objects and head.path.name.partition(".")[0] in _CONTINUE_EVENTS:
+    if head.objects and head.path.name.partition(".")[0] in continue_dev.EVENTS:
         yield "a name that is one of Continue's events"
 
 
