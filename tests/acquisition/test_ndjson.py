@@ -1,4 +1,4 @@
-"""Reading in columns says the same of every line as reading line by line, but for what docs/importing/native.md lists."""
+"""Reading in columns says what reading line by line says, but for what docs/importing/native.md lists."""
 
 from __future__ import annotations
 
