@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -31,7 +31,6 @@ Result = TypeVar("Result")
 #: Two writers of different days can collide on the log of one table; the loser tries again.
 _COMMIT_ATTEMPTS = 8
 
-_BATCH_ROWS = 10_000
 _WRITER = WriterProperties(max_row_group_size=table_files.ROW_GROUP_ROWS)
 
 #: A file that no commit names, and that is older than this, belongs to no writer that still lives.
@@ -180,7 +179,8 @@ class Lake:
         wanted = {day.isoformat() for day in days}
         if strange := {str(action.partition_values["day"]) for action in added} - wanted:
             raise ValueError(f"{table}: rows of {', '.join(sorted(strange))}, which are not to be replaced")
-        arrow = to_reader([], schema).schema
+        # Plain strings: DuckDB cannot filter string views, as Polars would have them.
+        arrow = pl.DataFrame(schema=schema).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
         if not self.exists(table):
             properties = _without_texts(arrow)
             DeltaTable.create(str(home), arrow, partition_by=["day"], configuration=properties, mode="ignore")
@@ -318,20 +318,6 @@ def _is_old(path: Path) -> bool:
     with suppress(FileNotFoundError):
         return path.stat().st_mtime < time.time() - _LONGEST_WRITE.total_seconds()
     return False
-
-
-def to_reader(frames: Iterable[pl.DataFrame], schema: Mapping[str, pl.DataType]) -> pa.RecordBatchReader:
-    """Return frames of `schema` as what `Lake.replace` writes, one at a time."""
-    # Plain strings: DuckDB cannot filter the string views that polars would write.
-    plain = pl.DataFrame(schema=schema).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        for frame in frames:
-            yield from (
-                frame.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(plain).to_batches(_BATCH_ROWS)
-            )
-
-    return pa.RecordBatchReader.from_batches(plain, batches())
 
 
 def connect(memory_limit: str = "2GB", spill: Path | None = None) -> duckdb.DuckDBPyConnection:

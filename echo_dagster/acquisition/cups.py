@@ -15,7 +15,7 @@ from echo_dagster import utf16
 from echo_dagster.acquisition import times
 from echo_dagster.acquisition.cups_pickle import Forbidden, NoFrames, frames
 from echo_dagster.acquisition.languages import language_of
-from echo_dagster.acquisition.lines import opened, unreadable
+from echo_dagster.acquisition.lines import whole
 from echo_dagster.acquisition.places import document as document_name
 from echo_dagster.acquisition.records import Bad, Record, stable_id
 from echo_dagster.settings import Source
@@ -43,7 +43,7 @@ def read(path: Path, source: Source) -> Iterator[Record | Bad]:
     `unreadable_file`, `missing_column`, `missing_field`, `wrong_type`, `bad_timestamp`, `unknown_state`,
     `context_unknown`, `completion_unknown`.
     """
-    content = _content(path)
+    content = whole(path, MAX_FILE_BYTES, "a pickle")
     if isinstance(content, Bad):
         yield content
         return
@@ -66,19 +66,6 @@ def read(path: Path, source: Source) -> Iterator[Record | Bad]:
                 continue
             reason, detail = _problem(row)
             yield Bad(line, reason, detail) if reason else session.event(line, row_number, row)
-
-
-def _content(path: Path) -> bytes | Bad:
-    try:
-        with opened(path) as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except (FileNotFoundError, PermissionError):
-        raise  # nothing is wrong with the file's content
-    except OSError as error:
-        return unreadable(error, 0)
-    if len(content) > MAX_FILE_BYTES:
-        return Bad(0, "file_too_large", f"a pickle is read whole, up to {MAX_FILE_BYTES} bytes")
-    return content
 
 
 def _problem(row: Mapping[str, Any]) -> tuple[str, str]:

@@ -86,6 +86,24 @@ def unreadable(error: OSError, line: int) -> Bad:
     return Bad(line, "unreadable_file", "the compressed data are damaged from here on")
 
 
+def whole(path: Path, most_bytes: int, what: str, line: int = 0) -> bytes | Bad:
+    """Return all that a file holds, for formats that cannot be read line by line.
+
+    Reasons of `Bad`: `file_too_large` (more than `most_bytes`, of which `what` it is), `truncated_file`,
+    `unreadable_file` (at `line`). An absent file raises: nothing is wrong with its content.
+    """
+    try:
+        with opened(path) as file:
+            content = file.read(most_bytes + 1)
+    except (FileNotFoundError, PermissionError):
+        raise
+    except OSError as error:
+        return unreadable(error, line)
+    if len(content) > most_bytes:
+        return Bad(0, "file_too_large", f"{what} is read whole, up to {most_bytes} bytes")
+    return content
+
+
 def lines(path: Path) -> Iterator[tuple[int, bytes] | Bad]:
     """Yield the lines of a file with their numbers, from 1; blank ones and a byte order mark are passed over.
 

@@ -103,7 +103,8 @@ def stage(
         kept, bad_ones = _without(forgotten, files[number], good, lost) if forgotten else (good, lost)
         is_wanted = found[number].keys() <= set(wanted)
         staged.add(kept if is_wanted else kept.filter(pl.col("day").is_in(wanted)))
-        _write_bad(bad, bad_ones.filter(pl.col("day").is_in(wanted) | pl.col("day").is_null()))
+        if bad_ones.height:
+            _write_bad(bad, bad_ones.filter(pl.col("day").is_in(wanted) | pl.col("day").is_null()))
         held[number] += int(good.estimated_size())
         if progress is not None:
             progress(_kib(before[number] + min(held[number], sizes[number])), _kib(before[-1]))
@@ -173,5 +174,4 @@ def _count_parts(files: Sequence[LandingFile]) -> int:
 
 def _write_bad(folder: Path, rows: pl.DataFrame) -> None:
     number = sum(1 for _ in folder.iterdir())
-    if rows.height or not number:
-        rows.write_parquet(folder / f"{number:06d}.parquet", compression="lz4")
+    rows.write_parquet(folder / f"{number:06d}.parquet", compression="lz4")

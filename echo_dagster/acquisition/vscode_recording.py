@@ -20,7 +20,7 @@ from typing import Any
 from echo_dagster import utf16
 from echo_dagster.acquisition import vscode_accepts
 from echo_dagster.acquisition.languages import language_of
-from echo_dagster.acquisition.lines import CODECS, opened, unreadable
+from echo_dagster.acquisition.lines import CODECS, whole
 from echo_dagster.acquisition.places import document as document_name
 from echo_dagster.acquisition.places import repository as repository_name
 from echo_dagster.acquisition.records import Bad, Record, stable_id
@@ -146,15 +146,9 @@ def _fields(
 
 def _load(path: Path) -> list[Any] | Bad:
     """Return the entries of a recording, or what is wrong with the file. An empty file has no entries."""
-    try:
-        with opened(path) as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except (FileNotFoundError, PermissionError):
-        raise  # nothing is wrong with the file's content
-    except OSError as error:
-        return unreadable(error, 0)
-    if len(data) > MAX_FILE_BYTES:
-        return Bad(0, "file_too_large", f"a recording is read whole, up to {MAX_FILE_BYTES} bytes")
+    data = whole(path, MAX_FILE_BYTES, "a recording")
+    if isinstance(data, Bad):
+        return data
     content = ""
     try:
         content = data.decode("utf-8-sig").strip()

@@ -17,7 +17,7 @@ from echo_dagster import utf16
 from echo_dagster.acquisition import zed_markdown
 from echo_dagster.acquisition.fields import Unusable
 from echo_dagster.acquisition.languages import language_of
-from echo_dagster.acquisition.lines import objects, opened, parsed, suffix_of, unreadable
+from echo_dagster.acquisition.lines import objects, parsed, suffix_of, whole
 from echo_dagster.acquisition.places import document as document_name
 from echo_dagster.acquisition.records import Bad, Record, stable_id
 from echo_dagster.acquisition.zed_predictions import Prediction, prediction_of
@@ -61,16 +61,9 @@ def _examples(path: Path) -> Iterator[Record | Bad]:
 
 def _whole(path: Path, suffix: str) -> Iterator[Record | Bad]:
     """Yield the one example of a file."""
-    try:
-        with opened(path) as file:
-            content = file.read(MAX_EXAMPLE_BYTES + 1)
-    except (FileNotFoundError, PermissionError):
-        raise  # nothing is wrong with the file's content
-    except OSError as error:
-        yield unreadable(error, 1)
-        return
-    if len(content) > MAX_EXAMPLE_BYTES:
-        yield Bad(0, "file_too_large", f"an example is read whole, up to {MAX_EXAMPLE_BYTES} bytes")
+    content = whole(path, MAX_EXAMPLE_BYTES, "an example", line=1)
+    if isinstance(content, Bad):
+        yield content
     elif suffix == ".json" and content.strip():
         yield parsed(1, content)
     elif content.strip():
