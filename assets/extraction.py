@@ -42,7 +42,6 @@ def gap_sessions(
         lake,
         days(context),
         policy,
-        memory_limit=settings.memory_limit,
         spill=settings.data_dir / "spill",
         progress=progress(context, "following edits"),
     )

@@ -35,9 +35,7 @@ def loop(folder: Path, days: list[date]) -> None:
     for first in range(0, len(days), DAYS_PER_RUN):
         some = days[first : first + DAYS_PER_RUN]
         landing.ingest(told, lake, some)
-        extraction.extract_days(
-            lake, some, PRESETS["echo"], memory_limit=told.memory_limit, spill=told.data_dir / "spill"
-        )
+        extraction.extract_days(lake, some, PRESETS["echo"], spill=told.data_dir / "spill")
         for day in some:  # what the assets check
             extraction.conservation(lake, day, PRESETS["echo"])
 

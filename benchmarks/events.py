@@ -1,7 +1,7 @@
 """Landing files to events to gaps, beside DuckDB's own `read_json` of the same files into Parquet.
 
-Each step runs in a process of its own, so that its memory is its own: all that it and its children hold, shared pages
-counted once. Ratios are what counts; seconds hold for one machine on one day.
+Each step runs in a process of its own, so that its memory is its own: all that it and its children hold. Ratios are
+what counts; seconds hold for one machine on one day.
 """
 
 from __future__ import annotations
@@ -73,9 +73,7 @@ def ingest(folder: Path) -> None:
 def extract(folder: Path) -> None:
     """Make `gap_sessions` of the day."""
     told = settings(folder)
-    extraction.extract_days(
-        Lake(told.lake_dir), [DAY], PRESETS["echo"], memory_limit=told.memory_limit, spill=folder / "spill"
-    )
+    extraction.extract_days(Lake(told.lake_dir), [DAY], PRESETS["echo"], spill=folder / "spill")
 
 
 STEPS: dict[str, Callable[[Path], None]] = {
@@ -131,10 +129,10 @@ def _run(folder: Path, what: str) -> Step:
 
 
 def _held(pid: int) -> int:
-    """Return the bytes that a process and its children hold, each shared page divided by those who share it."""
+    """Return the bytes that a process and its children hold; what they share counts for each of them."""
     try:
         process = psutil.Process(pid)
-        return sum(some.memory_full_info().pss for some in (process, *process.children(recursive=True)))
+        return sum(some.memory_info().rss for some in (process, *process.children(recursive=True)))
     except psutil.Error:  # one of them has just ended
         return 0
 

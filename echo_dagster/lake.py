@@ -8,6 +8,7 @@ disk, readable by its version, until `vacuum`.
 from __future__ import annotations
 
 import random
+import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable, WriterProperties, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction
 from filelock import FileLock
 
 from echo_dagster import table_files
@@ -175,7 +177,21 @@ class Lake:
         nothing of other days.
         """
         home = self.path(table)
-        added = table_files.write(home, frames)
+        return self.replace_by_files(table, home, table_files.write(home, frames), schema, days)
+
+    def replace_by_files(
+        self,
+        table: str,
+        folder: Path,
+        added: Collection[AddAction],
+        schema: Mapping[str, pl.DataType],
+        days: Sequence[date],
+    ) -> int:
+        """Replace `days` of `table` by files of `schema` that `table_files.write` made below `folder`, in one commit.
+
+        The files are moved into the table. Returns the number of the commit.
+        """
+        home = self.path(table)
         wanted = {day.isoformat() for day in days}
         if strange := {str(action.partition_values["day"]) for action in added} - wanted:
             raise ValueError(f"{table}: rows of {', '.join(sorted(strange))}, which are not to be replaced")
@@ -184,6 +200,10 @@ class Lake:
         if not self.exists(table):
             properties = _without_texts(arrow)
             DeltaTable.create(str(home), arrow, partition_by=["day"], configuration=properties, mode="ignore")
+        for action in added if folder != home else ():
+            target = home / action.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(folder / action.path, target)
 
         def commit() -> None:
             before = self._open(table)

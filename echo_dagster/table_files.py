@@ -20,18 +20,18 @@ from deltalake.transaction import AddAction
 ROW_GROUP_ROWS = 16_384
 
 
-def write(home: Path, frames: Iterable[pl.DataFrame]) -> list[AddAction]:
+def write(home: Path, frames: Iterable[pl.DataFrame], first: int = 0) -> list[AddAction]:
     """Write frames below a table's directory, a file for each frame and `day`, and return what a commit must say.
 
-    Until it is committed, nobody reads them.
+    Until it is committed, nobody reads them. Names are in the order of the frames, which are counted from `first`.
     """
     added: list[AddAction] = []
-    for frame in frames:
+    for number, frame in enumerate(frames, first):
         for (day,), rows in frame.partition_by(
             "day", as_dict=True, include_key=False, maintain_order=True
         ).items():
             assert isinstance(day, date)
-            name = f"day={day}/part-{len(added):05d}-{uuid.uuid4()}.parquet"
+            name = f"day={day}/part-{number:05d}-{uuid.uuid4()}.parquet"
             file = home / name
             file.parent.mkdir(parents=True, exist_ok=True)
             rows.write_parquet(file, compression="snappy", row_group_size=ROW_GROUP_ROWS)

@@ -75,7 +75,9 @@ def to_units(text: str) -> str:
 
     The halves of a surrogate pair become two characters; everything else stays as it is.
     """
-    return text if text.isascii() else _ASTRAL.sub(_halves, text)
+    if text.isascii() or length(text) == len(text):
+        return text
+    return _ASTRAL.sub(_halves, text)
 
 
 def from_units(units: str) -> str:
@@ -85,6 +87,11 @@ def from_units(units: str) -> str:
         ValueError: half of a surrogate pair, which is no text.
     """
     return units if units.isascii() else encode(units).decode("utf-16-le")
+
+
+def readable(units: str) -> str:
+    """Return the text that `units` stands for; half of a surrogate pair, no character, becomes U+FFFD."""
+    return units if units.isascii() else encode(units).decode("utf-16-le", "replace")
 
 
 def _halves(match: re.Match[str]) -> str:

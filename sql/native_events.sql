@@ -1,6 +1,7 @@
 -- One row per line of a native log that is not blank, in the order of the file: its event, and whether it is one for sure.
 -- Every column is read as text, so that a value of the wrong type is seen and not bent into shape. A line that is no JSON
 -- object comes as a row of nulls. What is not sure is judged line by line by events.to_row, whose rules these are.
+-- Both sides of an `and` are worked out for every row; a `case` stops at the first that holds, and so holds what is costly.
 with lines as (
     select * from read_json(
         $file,
@@ -51,11 +52,11 @@ judged as (
     select
         *,
         event_id is not null and session_id is not null and document is not null and user_id is not null and ts is not null
-        and (
-            written_ts like '____-__-__T__:__:__%Z'
-            or written_ts like '____-__-__T__:__:__%+__:__'
-            or written_ts like '____-__-__T__:__:__%-__:__'
-        )
+        and case
+            when written_ts like '____-__-__T__:__:__%Z' then true
+            when written_ts like '____-__-__T__:__:__%+__:__' then true
+            else written_ts like '____-__-__T__:__:__%-__:__'
+        end
         and not contains(written_ts, ' ')
         and ts >= $first and ts < $last
         and (written_seq is null or written_seq = seq::varchar)
@@ -67,12 +68,10 @@ judged as (
         and case kind
             when 'edited' then
                 "offset" is not null and "length" is not null and "text" is not null
-                and (
-                    reason is null
-                    or reason in (
-                        'typing', 'accept', 'paste', 'undo', 'redo', 'format', 'auto_import', 'snippet', 'agent', 'other'
-                    )
-                )
+                and case
+                    when reason is null or reason = 'typing' then true
+                    else reason in ('accept', 'paste', 'undo', 'redo', 'format', 'auto_import', 'snippet', 'agent', 'other')
+                end
             when 'shown' then
                 completion_id is not null and "text" is not null and prefix is not null
                 and coalesce("offset" >= utf16_length(prefix), true)
@@ -89,9 +88,9 @@ judged as (
             else false
         end
         -- An object or a list where text is expected comes as its JSON. Brackets alone are what editors insert most.
-        and not (begins_as_json("text") and length("text") > 2 and json_valid("text"))
-        and not (begins_as_json(prefix) and json_valid(prefix))
-        and not (begins_as_json(suffix) and json_valid(suffix))
+        and case when begins_as_json("text") then length("text") <= 2 or not json_valid("text") else true end
+        and case when begins_as_json(prefix) then not json_valid(prefix) else true end
+        and case when begins_as_json(suffix) then not json_valid(suffix) else true end
         and not begins_as_json(event_id) and not begins_as_json(user_id)
         and not begins_as_json(session_id) and not begins_as_json(document)
         and not begins_as_json(repository) and not begins_as_json(language)

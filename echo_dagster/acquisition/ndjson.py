@@ -34,8 +34,8 @@ _READ_AHEAD = "96MB"
 
 _SAMPLE_BYTES = 1_000_000
 _TAIL_BYTES = 64 * 1024
-_BATCH_BYTES = 24_000_000
-_BATCH_ROWS = 50_000
+_BATCH_BYTES = 120_000_000
+_BATCH_ROWS = 250_000
 #: A file that turns out to hold larger lines than its head promised must not fill the memory either.
 _LEAST_ROWS = 256
 

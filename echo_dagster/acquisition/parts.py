@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any, Literal
 
 import polars as pl
 import pyarrow as pa
@@ -19,7 +20,10 @@ from echo_dagster.acquisition.copies import each_once
 from echo_dagster.events import BUCKETS, STORED_SCHEMA, STREAM
 
 #: So much is gathered before it is written: small pieces cost more to read again.
-_HELD_BYTES = 200_000_000
+_HELD_BYTES = 60_000_000
+
+#: Columns that few events fill. The others are staged without them, and as they are: nothing is gained by packing them.
+_SELDOM = ("completion_id", "prefix", "suffix")
 
 _REPEATED = (*STREAM, "repository", "language", "model", "source", "cohort", "consent")
 
@@ -51,7 +55,7 @@ class Writer:
             return
         events = pl.concat(
             self._held, rechunk=True
-        )  # a gather from many chunks costs many times one from a single one
+        )  # a gather from many chunks costs many times one from one
         self._held, self._bytes = [], 0
         mark = events.select(pl.struct(_REPEATED).hash().alias("mark")).to_series()
         named = streams.with_buckets(events.select(*_REPEATED, mark)[mark.arg_unique()])
@@ -62,14 +66,19 @@ class Writer:
             name.alias("name"), part=named.get_column("part").gather(name)
         )
         names = named.partition_by("part", as_dict=True)
-        for (day, number), some in placed.partition_by(
-            "day", "part", as_dict=True, include_key=False
-        ).items():
+        is_bare = pl.all_horizontal(pl.col(_SELDOM).is_null())
+        pieces: list[tuple[dict[tuple[Any, ...], pl.DataFrame], Literal["uncompressed", "lz4"]]] = [
+            (_by_part(placed.filter(is_bare).drop(_SELDOM)), "uncompressed"),
+            (_by_part(placed.filter(~is_bare)), "lz4"),
+        ]
+        for key in dict.fromkeys(key for frames, _ in pieces for key in frames):
+            day, number = key
             mine = names[number,]
             with file(self._folder, day, number).open("ab") as out:
-                some.with_columns(pl.col("name") - mine.item(0, "name")).write_ipc_stream(
-                    out, compression="lz4"
-                )
+                for frames, compression in pieces:
+                    if key in frames:
+                        pointed = frames[key].with_columns(pl.col("name") - mine.item(0, "name"))
+                        pointed.write_ipc_stream(out, compression=compression)
                 mine.select(*_REPEATED, "bucket").write_ipc_stream(out, compression="lz4")
 
 
@@ -95,13 +104,18 @@ def _whole(events: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
 
 def _tables(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the events of a file and the names they point at, of all runs of the writer."""
-    events, names, before = [], [], 0
-    tables = _streams(path)
-    for some, mine in zip(tables, tables, strict=True):
-        events.append(some.with_columns(pl.col("name") + before))
-        names.append(mine)
-        before += mine.height
-    return pl.concat(events, rechunk=True), pl.concat(names, rechunk=True)
+    events, names, before = [pl.DataFrame(schema=dict.fromkeys(_SELDOM, pl.String()))], [], 0
+    for table in _streams(path):
+        if "name" in table.columns:
+            events.append(table.with_columns(pl.col("name") + before))
+        else:  # these names end a run of the writer
+            names.append(table)
+            before += table.height
+    return pl.concat(events, how="diagonal", rechunk=True), pl.concat(names, rechunk=True)
+
+
+def _by_part(events: pl.DataFrame) -> dict[tuple[Any, ...], pl.DataFrame]:
+    return events.partition_by(["day", "part"], as_dict=True, include_key=False)
 
 
 def _streams(path: Path) -> Iterator[pl.DataFrame]:

@@ -11,7 +11,6 @@ of which no tool kept what stands after the cursor (`recall.py`).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from rapidfuzz.distance import Indel
@@ -36,8 +35,7 @@ _SHORTEST_PIECE = 3
 _LONGEST_REWRITE = 4_000
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """What an event shows of a document.
 
     Attributes:
@@ -59,8 +57,7 @@ class View:
         return self.before + (self.after or "")
 
 
-@dataclass(frozen=True)
-class Around:
+class Around(NamedTuple):
     """What stood around a gap when it was last seen: `prefix` up to unit `offset`, and `suffix` after the gap.
 
     An offset that is not known is null, and so is a suffix that was not kept; a suffix of `""` says that the gap ended
@@ -82,8 +79,7 @@ class Around:
 Before = Literal["same", "imports", "other"]
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """A gap found in a view: the characters `[start, end)` of what is visible."""
 
     start: int

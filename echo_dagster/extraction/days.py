@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from deltalake.transaction import AddAction
 
 from echo_dagster.extraction.policies import MAX_LIFETIME_S, Policy
 from echo_dagster.extraction.schema import GAP_SCHEMA
@@ -71,7 +72,6 @@ def extract_days(
     days: Sequence[date],
     policy: Policy,
     *,
-    memory_limit: str,
     spill: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> Extracted:
@@ -81,8 +81,7 @@ def extract_days(
         lake: where `raw_events` is read and `gap_sessions` written.
         days: which days. They need not be neighbours.
         policy: when gaps end.
-        memory_limit: of DuckDB, for instance `1GB`.
-        spill: a directory for what does not fit, and for the gaps until they are written.
+        spill: a directory for the gaps until all of them are known; best beside the lake, as they are moved there.
         progress: told (events read, events).
 
     Raises:
@@ -91,26 +90,23 @@ def extract_days(
     """
     wanted = sorted(set(days))
     window = sorted({day - _DAY for day in wanted} | set(wanted))
-    bounds = {"first": window[0], "last": window[-1], "days": window}
     until = datetime.combine(window[-1] + _DAY, time(), UTC)
     tally = Tally()
     closed: Counter[tuple[date, str, str]] = Counter()
     with scratch(spill, "gaps-") as folder:
         version = lake.version(EVENTS)
-        with connect(memory_limit, folder) as connection:
-            lake.register(connection, EVENTS, version=version)
-            counts = connection.execute(sql("events_by_bucket"), bounds).fetchall()
-        shown, by_bucket = _sums(counts)
+        shown, by_bucket = _counts(lake.read(EVENTS, window, version))
         total = sum(by_bucket.values())
         ranges = cut(sorted(by_bucket.items()), lake.bytes_per_row(EVENTS, window))
-        files = [folder / f"{number:06d}.arrow" for number in range(len(ranges))]
         jobs = [
-            Job(lake, version, window, wanted, first, last, until, policy, file)
-            for (first, last), file in zip(ranges, files, strict=True)
+            Job(lake, version, window, wanted, number, first, last, until, policy, folder)
+            for number, (first, last) in enumerate(ranges)
         ]
+        files: list[AddAction] = []
         for done in follow_all(jobs, total):
             tally.add(done.tally)
             closed.update(done.closed)
+            files += done.files
             if progress is not None:
                 progress(tally.events, total)
         if sum(shown.values()) != closed.total() + tally.still_open or total != tally.events:
@@ -119,7 +115,7 @@ def extract_days(
                 f"and {tally.still_open} still open in {tally.events} events; nothing was written"
             )
         schema = {"day": pl.Date(), **GAP_SCHEMA}
-        lake.replace_in_order(GAPS, map(pl.read_ipc, files), schema, wanted)
+        lake.replace_by_files(GAPS, folder, files, schema, wanted)
     reasons: Counter[tuple[date, str]] = Counter()
     outcomes: Counter[tuple[date, str]] = Counter()
     for (day, reason, outcome), n in closed.items():
@@ -156,11 +152,12 @@ def conservation(lake: Lake, day: date, policy: Policy | None = None) -> tuple[i
     return expected, found
 
 
-def _sums(counts: Sequence[tuple[date, int, int, int]]) -> tuple[Counter[date], Counter[int]]:
+def _counts(log: pl.LazyFrame) -> tuple[Counter[date], Counter[int]]:
     """Return the proposals shown by day, and the events by bucket."""
     shown: Counter[date] = Counter()
     events: Counter[int] = Counter()
-    for day, bucket, count, proposals in counts:
+    counts = log.group_by("day", "bucket").agg(pl.len(), shown=(pl.col("kind") == "shown").sum())
+    for day, bucket, count, proposals in counts.collect(engine="streaming").iter_rows():
         shown[day] += proposals
         events[bucket] += count
     return shown, events

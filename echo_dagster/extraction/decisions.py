@@ -12,14 +12,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from echo_dagster import utf16
-from echo_dagster.extraction import geometry
 from echo_dagster.extraction.gap import NEVER, SNAPSHOTS, Gap, Taken
 
 
 class _Touched(NamedTuple):
     gap: Gap
     end: int  # where the inserted text ends in the gap
-    inserted: bytes
+    inserted: str
 
 
 class Decisions:
@@ -35,7 +34,7 @@ class Decisions:
         """Forget the edit before this one."""
         self._reason, self._touched, self._inferred = reason, [], None
 
-    def touch(self, gap: Gap, end: int, inserted: bytes) -> None:
+    def touch(self, gap: Gap, end: int, inserted: str) -> None:
         """Note that the edit fell inside `gap`, up to its unit `end`, and inserted this text there."""
         self._touched.append(_Touched(gap, end, inserted))
 
@@ -71,9 +70,9 @@ class Decisions:
     def _take_and_find(self, gap: Gap, ts: int, part: str | None) -> None:
         wanted = _take(gap, part)
         touched = next((touched for touched in self._touched if touched.gap is gap), None)
-        if touched and gap.text[: 2 * touched.end].endswith(wanted):
+        if touched and gap.text[: touched.end].endswith(wanted):
             self._keep(touched, ts, wanted)
-        elif gap.n_edits and (at := geometry.find_units(gap.text, wanted)) >= 0:
+        elif gap.n_edits and (at := gap.text.find(wanted)) >= 0:
             gap.keep(ts, at, wanted)
         elif touched and self._reason == "accept":
             self._keep(touched, ts, touched.inserted)  # the editor adapted it, as when it re-indents
@@ -84,7 +83,7 @@ class Decisions:
         """Find text that was accepted before the last edit in a gap it touched; say whether there was one."""
         for touched in self._touched:
             gap = touched.gap
-            if gap.awaited and gap.text[: 2 * touched.end].endswith(gap.awaited):
+            if gap.awaited and gap.text[: touched.end].endswith(gap.awaited):
                 self._keep(touched, ts, gap.awaited)
             elif gap.awaited and self._reason == "accept":
                 self._keep(touched, ts, touched.inserted)
@@ -100,22 +99,22 @@ class Decisions:
             gap, end, inserted = touched
             if gap.taken.is_whole:
                 continue
-            part: str | None = utf16.decode(inserted)
-            if utf16.decode(gap.text).strip() == gap.proposal.strip() or part == gap.proposal:
+            part: str | None = utf16.readable(inserted)
+            if utf16.readable(gap.text).strip() == gap.proposal.strip() or part == gap.proposal:
                 part = None
-            elif not (inserted and gap.proposal.startswith(utf16.decode(gap.text[: 2 * end]))):
+            elif not (inserted and gap.proposal.startswith(utf16.readable(gap.text[:end]))):
                 continue
             self._inferred = (gap, gap.decision())
             self._take_and_find(gap, ts, part)
             return
 
-    def _keep(self, touched: _Touched, ts: int, wanted: bytes) -> None:
+    def _keep(self, touched: _Touched, ts: int, wanted: str) -> None:
         """Count `wanted`, which ends where the last edit did, as accepted; and that edit as no typing."""
-        touched.gap.keep(ts, touched.end - len(wanted) // 2, wanted)
+        touched.gap.keep(ts, touched.end - len(wanted), wanted)
         if self._reason is None and wanted.endswith(touched.inserted):
             for gap, _, inserted in self._touched:
-                gap.typed -= len(inserted) // 2
-                gap.taken_inside += len(inserted) // 2
+                gap.typed -= len(inserted)
+                gap.taken_inside += len(inserted)
 
 
 def reject(gap: Gap, reason: str | None) -> None:
@@ -128,12 +127,12 @@ def reject(gap: Gap, reason: str | None) -> None:
         gap.is_superseded = True
 
 
-def _take(gap: Gap, part: str | None) -> bytes:
+def _take(gap: Gap, part: str | None) -> str:
     """Count an accepted part, or the whole (null), and return its text."""
     proposed = utf16.length(gap.proposal)
     units = min(proposed, gap.taken.units + utf16.length(part)) if part else proposed
     gap.taken = Taken(units, is_any=True, is_whole=gap.taken.is_whole or units == proposed)
-    return utf16.encode(part or gap.proposal)
+    return utf16.to_units(part or gap.proposal)
 
 
 def _take_unseen(taken: Gap, beside: Sequence[Gap]) -> list[Gap]:
@@ -142,14 +141,14 @@ def _take_unseen(taken: Gap, beside: Sequence[Gap]) -> list[Gap]:
     Returns the gaps whose text it belongs to.
     """
     held, first = taken.text, taken.start
-    now = utf16.encode(taken.proposal) if taken.taken.is_whole else held
+    now = utf16.to_units(taken.proposal) if taken.taken.is_whole else held
     is_placed = first < NEVER
     inside = [gap for gap in beside if gap is taken or (is_placed and gap.start <= first <= gap.end)]
     inside = [gap for gap in inside if gap.tracking == SNAPSHOTS]
     for gap in inside:
-        at = 2 * (first - gap.start)
+        at = first - gap.start
         gap.text = gap.text[:at] + now + gap.text[at + len(held) :]
-        gap.end = gap.start + len(gap.text) // 2
+        gap.end = gap.start + len(gap.text)
         if gap is not taken:
             gap.taken_inside += taken.taken.units
     return inside

@@ -5,10 +5,11 @@ What does not live here: when a gap ends and whose acceptance an edit is (`strea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Protocol
 
 from echo_dagster import utf16
 from echo_dagster.extraction import geometry, outcomes
@@ -43,8 +44,16 @@ class Taken:
     is_whole: bool = False
 
 
-#: Where in the document, how many units were removed there, and what was inserted.
+#: Where in the document, how many units were removed there, and what was inserted, a character per unit.
 Splice = tuple[int, int, str]
+
+
+class Pending(Protocol):
+    """Splices that are put together when somebody asks for them."""
+
+    def splices(self) -> Sequence[Splice]:
+        """Return them, in the order in which they were made."""
+        ...
 
 
 @dataclass(slots=True)
@@ -71,9 +80,9 @@ class Gap:
     start: int
     end: int
     around: Around  # what stood around it when it was last seen
-    held: bytes  # what the gap held before the splices that are pending, UTF-16-LE
+    held: str  # what the gap held before the splices that are pending, a character per UTF-16 unit
     #: Splices of its text that nobody has asked for yet, and where the gap began when they were made.
-    pending: list[tuple[int, list[Splice]]] = field(default_factory=list)
+    pending: list[tuple[int, Pending]] = field(default_factory=list)
     reshown_of: str | None = None
     #: How much of C_0's prefix and suffix still stands untouched beside the gap.
     left_known: int = NEVER
@@ -97,7 +106,7 @@ class Gap:
     #: The accepted text that still stands, since when, and accepted text that no edit has inserted yet.
     pieces: geometry.Pieces = field(default_factory=list)
     accepted_at: int = NEVER
-    awaited: bytes = b""
+    awaited: str = ""
     #: Units that stood at each of RETENTION_SECONDS that has passed, and when the next one does.
     retained: list[int] = field(default_factory=list)
     next_count_at: int = NEVER
@@ -107,17 +116,20 @@ class Gap:
     final: str = ""
 
     @property
-    def text(self) -> bytes:
-        """What the gap holds now, UTF-16-LE."""
-        for first, splices in self.pending:
-            for start, removed, inserted in splices:
-                at = 2 * (start - first)
-                self.held = self.held[:at] + utf16.encode(inserted) + self.held[at + 2 * removed :]
-        self.pending.clear()
+    def text(self) -> str:
+        """What the gap holds now, a character per UTF-16 unit."""
+        if self.pending:
+            held = self.held
+            for first, pending in self.pending:
+                for start, removed, inserted in pending.splices():
+                    at = start - first
+                    held = held[:at] + inserted + held[at + removed :]
+            self.pending.clear()
+            self.held = held
         return self.held
 
     @text.setter
-    def text(self, text: bytes) -> None:
+    def text(self, text: str) -> None:
         self.pending.clear()
         self.held = text
 
@@ -139,15 +151,15 @@ class Gap:
         """Return to what `decision` gave, as long as no edit came between."""
         self.taken, self.pieces, self.accepted_at, self.next_count_at, self.awaited = before
 
-    def left(self, units: int) -> bytes:
+    def left(self, units: int) -> str:
         """Return at most `units` units of untouched prefix beside the gap."""
         return geometry.tail(self.prefix, min(units, self.left_known))
 
-    def right(self, units: int) -> bytes:
+    def right(self, units: int) -> str:
         """Return at most `units` units of untouched suffix beside the gap."""
         return geometry.head(self.suffix or "", min(units, self.right_known))
 
-    def place(self, start: int, end: int, inserted: bytes) -> tuple[Where, int, int, bytes]:
+    def place(self, start: int, end: int, inserted: str) -> tuple[Where, int, int, str]:
         """Say where an edit falls, with its range and text; inside, without what only rewrites an anchor."""
         if self.start <= start and end <= self.end:
             return Where.INSIDE, start, end, inserted
@@ -160,12 +172,12 @@ class Gap:
             return Where.BEFORE, start, end, inserted
         return (Where.AFTER if start >= self.end else Where.ACROSS), start, end, inserted
 
-    def apply(self, where: Where, start: int, end: int, inserted: bytes) -> None:
+    def apply(self, where: Where, start: int, end: int, inserted: str) -> None:
         """Move, change or lose the gap as an edit demands, in the form that `place` returned."""
-        units = len(inserted) // 2
+        units = len(inserted)
         delta = units - (end - start)
         if where is Where.INSIDE:
-            first, last = 2 * (start - self.start), 2 * (end - self.start)
+            first, last = start - self.start, end - self.start
             if self.pieces:
                 front, back = geometry.shared_ends(self.text[first:last], inserted)
                 self.pieces = geometry.survivors(self.pieces, start + front, end - back, units - front - back)
@@ -198,13 +210,13 @@ class Gap:
         elif reason == "agent":
             self.by_agent += units
 
-    def keep(self, ts: int, at: int, text: bytes) -> None:
+    def keep(self, ts: int, at: int, text: str) -> None:
         """Begin, or go on, to count accepted text: `text`, which stands at unit `at` of the gap."""
         first = self.start + at
-        units = len(text) // 2
+        units = len(text)
         others = geometry.survivors(self.pieces, first, first + units, units)
         self.pieces = sorted([*others, (first, text)])
-        self.awaited = b""
+        self.awaited = ""
         if self.accepted_at == NEVER:
             self.accepted_at = self.next_count_at = ts
 
@@ -216,7 +228,7 @@ class Gap:
     def measure(self, now: int) -> None:
         """Count the accepted text that stands, for each of `RETENTION_SECONDS` that `now` has reached."""
         while self.next_count_at <= now:
-            self.retained.append(sum(len(text) for _, text in self.pieces) // 2)
+            self.retained.append(sum(len(text) for _, text in self.pieces))
             n = len(self.retained)
             is_last = n == len(RETENTION_SECONDS)
             self.next_count_at = NEVER if is_last else self.accepted_at + RETENTION_SECONDS[n] * SECOND
@@ -232,7 +244,7 @@ class Gap:
         is_before = offset < self.start
         units = self.start - offset if is_before else offset - self.end
         between = self.left(units) if is_before else self.right(units)
-        return len(between) < 2 * units or "\n" in utf16.decode(between)
+        return len(between) < units or "\n" in between
 
     def agrees_with(self, view: View) -> bool:
         """Say whether a view, as far as it reaches, shows the gap's text in its place between its anchors.
@@ -242,21 +254,21 @@ class Gap:
         assert view.start is not None
         left, right = self.left(ANCHOR_CHARS), self.right(ANCHOR_CHARS)
         expected = left + self.text + right
-        first = self.start - len(left) // 2
+        first = self.start - len(left)
         cursor = view.start + utf16.length(view.before)
-        if view.reaches_end and first + len(expected) // 2 > cursor + utf16.length(view.after or ""):
+        if view.reaches_end and first + len(expected) > cursor + utf16.length(view.after or ""):
             return False
         for text, start in ((view.before, view.start), (view.after or "", cursor)):
             skipped = max(first, start)
-            shown = _units(text, skipped - start, first + len(expected) // 2 - start)
-            mine = expected[2 * (skipped - first) :]
+            shown = _units(text, skipped - start, first + len(expected) - start)
+            mine = expected[skipped - first :]
             if shown and not mine.startswith(shown):
                 return False
         return True
 
     def stands_in(self, view: View) -> bool:
         """Say whether a view of the whole document shows the accepted text where it is believed to stand."""
-        return all(_units(view.text, at, at + len(text) // 2) == text for at, text in self.pieces)
+        return all(_units(view.text, at, at + len(text)) == text for at, text in self.pieces)
 
     def row(self) -> tuple[Any, ...]:
         """Return the closed gap as a row of `schema.GAP_SCHEMA`."""
@@ -329,7 +341,7 @@ def open_gap(
     gap_id = blake2b("\x1f".join((*stream, completion_id, labels[0])).encode(), digest_size=12).hexdigest()
     replaced = geometry.head(suffix or "", length)
     if suffix and length:
-        suffix = utf16.decode(utf16.encode(suffix)[2 * length :])
+        suffix = utf16.readable(utf16.to_units(suffix)[length:])
     return Gap(
         gap_id=gap_id,
         completion_id=completion_id,
@@ -341,18 +353,15 @@ def open_gap(
         offset=offset,
         prefix=prefix,
         suffix=suffix,
-        replaced=utf16.decode(replaced),
+        replaced=utf16.readable(replaced),
         proposal=proposal,
         around=Around(offset, prefix, suffix, recalled),
         start=offset or 0,
-        end=(offset or 0) + len(replaced) // 2,
+        end=(offset or 0) + len(replaced),
         held=replaced,
     )
 
 
-def _units(text: str, start: int, end: int) -> bytes:
+def _units(text: str, start: int, end: int) -> str:
     """Return units `[start, end)` of `text`, as far as it has them."""
-    start, end = max(start, 0), max(end, 0)
-    if text.isascii():
-        return utf16.encode(text[start:end])
-    return utf16.encode(text)[2 * start : 2 * end]
+    return utf16.to_units(text)[max(start, 0) : max(end, 0)]

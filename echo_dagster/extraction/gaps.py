@@ -97,13 +97,17 @@ def _streams(frame: pl.DataFrame, policy: Policy) -> Iterator[tuple[tuple[str, s
     ts = pl.col("ts").to_physical()
     marked = frame.with_columns(stream=is_first.cum_sum(), ts=ts, day=ts // DAY)
     is_late = marked.select(((pl.col("stream").diff() == 0) & (pl.col("ts").diff() < 0)).any()).item()
-    if is_late or marked.item(-1, "stream") != frame.select(pl.struct(STREAM).n_unique()).item():
+    heads = frame.select(*STREAM, row=pl.int_range(pl.len())).filter(is_first)
+    if is_late or heads.select(STREAM).is_duplicated().any():
         raise ValueError("the events are not stream by stream, each in the order of events.STREAM_ORDER")
-    last = marked.group_by("stream", maintain_order=True).agg(pl.col("ts").last()).get_column("ts").to_list()
-    if not policy.cursor_jump:  # nothing else looks at the cursor
+    ends = heads.get_column("row").shift(-1, fill_value=frame.height) - 1
+    last = marked.get_column("ts").gather(ends).to_list()
+    if (
+        not policy.cursor_jump and (marked.get_column("kind") == "cursor").any()
+    ):  # nothing else looks at the cursor
         marked = marked.filter(pl.col("kind") != "cursor")
 
-    runs, units = _runs(marked, round(policy.idle_s * SECOND))
+    runs, edits = _runs(marked, round(policy.idle_s * SECOND))
     is_edit, is_shown = pl.col("kind") == "edited", pl.col("kind") == "shown"
     days = runs.select(
         *STREAM,
@@ -114,7 +118,6 @@ def _streams(frame: pl.DataFrame, policy: Policy) -> Iterator[tuple[tuple[str, s
         others=(~is_edit).cum_sum() - (~is_edit),
         shown=is_shown.cum_sum() - is_shown,
     ).filter("is_new")
-    edits = _edits(marked, runs, units)
     others = runs.with_row_index("run").filter(~is_edit).select("run", "ts", "kind", *_OTHERS).rows()
     labels = runs.filter(is_shown).select(_LABELS).rows()
     bounds = [*days.select("first", "others", "shown").rows(), (runs.height, len(others), len(labels))]
@@ -128,53 +131,58 @@ def _streams(frame: pl.DataFrame, policy: Policy) -> Iterator[tuple[tuple[str, s
             held = []
 
 
-def _runs(events: pl.DataFrame, idle: int) -> tuple[pl.DataFrame, pl.Series]:
-    """Return the first event of each run (`stretch.Edits`), with its `row`, and the UTF-16 units of every text.
+def _runs(events: pl.DataFrame, idle: int) -> tuple[pl.DataFrame, Edits]:
+    """Return the first event of each run, and the runs as columns.
 
-    The first edit at a place is a run of its own, as it is the one that something can happen at.
+    An edit that begins elsewhere than the one before it ended is a run of its own, as it is the one that something can
+    happen at.
     """
-    text = pl.col("text")
-    units = events.select(text.str.len_chars().alias("units")).to_series()
+    text, ts, offset, length, units, reason = (
+        pl.col(name) for name in ("text", "ts", "offset", "length", "units", "reason")
+    )
+    counted = events.with_columns(text.str.len_chars().cast(pl.Int64()).alias("units"))
     if events.select((text.str.len_bytes() != text.str.len_chars()).any()).item():
-        units += events.select(text.str.count_matches("[\U00010000-\U0010ffff]")).to_series()
-    is_next = (
-        (pl.col("kind") == "edited")
-        & (pl.col("kind").shift() == "edited")
-        & (pl.col("stream").diff() == 0)
-        & (pl.col("day").diff() == 0)
-        & (pl.col("ts").diff() < idle)
-        & (pl.col("offset") == (pl.col("offset") + pl.col("units")).shift())
-        & (pl.col("length") == 0)
-        & (pl.col("units") > 0)
-        & (pl.col("reason").is_null() | (pl.col("reason") == "typing"))
-        & pl.col("reason").eq_missing(pl.col("reason").shift())
-    ).fill_null(value=False)
-    is_joined = (is_next & is_next.shift(fill_value=False)).alias("is_joined")
-    marked = events.with_columns(units).with_row_index("row").with_columns(is_joined)
-    return marked.filter(~pl.col("is_joined")), units
-
-
-def _edits(events: pl.DataFrame, runs: pl.DataFrame, units: pl.Series) -> Edits:
-    first = [*runs.get_column("row").to_list(), events.height]
-    last = runs.select((pl.col("row").shift(-1, fill_value=events.height) - 1).alias("row")).to_series()
-    upto = units.fill_null(0).cum_sum()
-    inserted = runs.select(
-        upto.gather(last).alias("upto")
-        - upto.gather(runs.get_column("row"))
-        + units.gather(runs.get_column("row"))
+        astral = text.str.count_matches("[\U00010000-\U0010ffff]")
+        counted = counted.with_columns(units + astral)
+    is_edit = pl.col("kind") == "edited"
+    is_change = is_edit & ((length > 0) | (units > 0)) & reason.ne_missing("accept")
+    ended = pl.when(is_edit).then(offset + units).forward_fill().shift()
+    is_there = (offset + length == ended).fill_null(value=False)
+    is_next = (pl.col("stream").diff() == 0) & (pl.col("day").diff() == 0) & (ts.diff() < idle)
+    is_joined = is_next & is_change & is_change.shift() & is_there & is_there.shift()
+    grown = pl.when(is_edit).then(units - length).fill_null(0)
+    marked = counted.with_columns(is_joined=is_joined.fill_null(value=False), grown=grown)
+    is_typed = is_edit & (reason.is_null() | (reason == "typing"))
+    by_run = marked.select(
+        *("ts", "offset", "length", "units", "reason", "grown"),
+        upto=pl.col("grown").cum_sum(),
+        row=pl.int_range(pl.len()),
+        run=(~pl.col("is_joined")).cum_sum().set_sorted(),
+        end=offset + units,
+        typed=units * is_typed,
+        pasted=units * (reason == "paste"),
+        by_agent=units * (reason == "agent"),
+        is_only_typed=is_typed,
     )
-    return Edits(
-        first=first,
-        begun=runs.get_column("ts").to_list(),
-        ts=events.get_column("ts").gather(last).to_list(),
-        offset=runs.get_column("offset").to_list(),
-        length=runs.get_column("length").to_list(),
-        units=inserted.to_series().to_list(),
-        reason=runs.get_column("reason").to_list(),
+    runs = by_run.group_by("run", maintain_order=True).agg(
+        pl.col("row").first().alias("first"),
+        ts.first().alias("begun"),
+        pl.col("offset", "length").first(),
+        offset.min().alias("low"),
+        pl.col("ts", "end", "reason").last(),
+        pl.col("grown", "typed", "pasted", "by_agent").sum(),
+        pl.col("is_only_typed").all(),
+        peak=pl.col("upto").max() - (pl.col("upto") - pl.col("grown")).first(),
+    )
+    columns = {name: runs.get_column(name).to_list() for name in runs.columns[1:]}
+    columns["first"].append(events.height)
+    edits = Edits(
+        **columns,
+        events=by_run.select("ts", "offset", "length", "units", "reason"),
         text=events.get_column("text").to_list(),
-        event_ts=events.get_column("ts"),
-        event_units=units,
+        lengths=events.get_column("length").to_list(),
     )
+    return marked.filter(~pl.col("is_joined")), edits
 
 
 def _micros(moment: datetime) -> int:

@@ -1,7 +1,7 @@
 """Where an edit falls beside a gap, and what it leaves of accepted text. Pure functions over UTF-16 offsets.
 
-Texts are UTF-16-LE bytes (`utf16.encode`): unit `i` stands at byte `2 * i`, so that a text holding astral
-characters is cut where the editor cut it. A range is `[start, end)`.
+Texts hold one character per unit (`utf16.to_units`), so that one with astral characters is cut where the editor cut
+it. A range is `[start, end)`.
 
 What does not live here: time, reasons and policies (`stream.py`).
 """
@@ -9,26 +9,25 @@ What does not live here: time, reasons and policies (`stream.py`).
 from __future__ import annotations
 
 from echo_dagster import utf16
+from echo_dagster.text import shared_head
 
 #: Pieces of accepted text that stand in the document: (offset, text), in order and apart.
-Pieces = list[tuple[int, bytes]]
+Pieces = list[tuple[int, str]]
 
 
-def tail(text: str, units: int) -> bytes:
+def tail(text: str, units: int) -> str:
     """Return the last `units` UTF-16 units of `text`, or all of it where it is shorter."""
-    if units <= 0:
-        return b""
-    return utf16.encode(text[-units:])[-2 * units :]
+    return utf16.to_units(text[-units:])[-units:] if units > 0 else ""
 
 
-def head(text: str, units: int) -> bytes:
+def head(text: str, units: int) -> str:
     """Return the first `units` UTF-16 units of `text`, or all of it where it is shorter."""
-    return utf16.encode(text[:units])[: 2 * units]
+    return utf16.to_units(text[:units])[:units]
 
 
 def trim(
-    gap: tuple[int, int], edit: tuple[int, int], inserted: bytes, left: bytes, right: bytes
-) -> tuple[int, int, bytes]:
+    gap: tuple[int, int], edit: tuple[int, int], inserted: str, left: str, right: str
+) -> tuple[int, int, str]:
     """Take from an edit what merely rewrites the text beside a gap, and return its range and text.
 
     Editors replace whole lines to insert a word. Where the inserted text begins with all that the edit
@@ -42,30 +41,17 @@ def trim(
         right: what stands after the gap as far as it is known, beginning at the gap.
     """
     start, end = edit
-    if (before := 2 * (gap[0] - start)) > 0 and before <= len(left) and inserted.startswith(left[-before:]):
+    if (before := gap[0] - start) > 0 and before <= len(left) and inserted.startswith(left[-before:]):
         start, inserted = gap[0], inserted[before:]
-    if (after := 2 * (end - gap[1])) > 0 and after <= len(right) and inserted.endswith(right[:after]):
+    if (after := end - gap[1]) > 0 and after <= len(right) and inserted.endswith(right[:after]):
         end, inserted = gap[1], inserted[:-after]
     return start, end, inserted
 
 
-def shared_ends(removed: bytes, inserted: bytes) -> tuple[int, int]:
+def shared_ends(removed: str, inserted: str) -> tuple[int, int]:
     """Return how many units two texts share at their heads and, in what is left, at their tails."""
-    front = _shared_head(removed, inserted)
-    back = _shared_head(removed[front:][::-1], inserted[front:][::-1])  # units reversed alike stay alike
-    return front // 2, back // 2
-
-
-def _shared_head(one: bytes, other: bytes) -> int:
-    """Return how many bytes of whole units two texts share at their heads, by bisection."""
-    low, high = 0, min(len(one), len(other)) // 2
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[2 * low : 2 * middle] == other[2 * low : 2 * middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return 2 * low
+    front = shared_head(removed, inserted)
+    return front, shared_head(removed[front:][::-1], inserted[front:][::-1])
 
 
 def survivors(pieces: Pieces, start: int, end: int, inserted_units: int) -> Pieces:
@@ -73,22 +59,14 @@ def survivors(pieces: Pieces, start: int, end: int, inserted_units: int) -> Piec
     shift = inserted_units - (end - start)
     kept: Pieces = []
     for offset, text in pieces:
-        stop = offset + len(text) // 2
+        stop = offset + len(text)
         if end <= offset:
             kept.append((offset + shift, text))
         elif start >= stop:
             kept.append((offset, text))
         else:
             if start > offset:
-                kept.append((offset, text[: 2 * (start - offset)]))
+                kept.append((offset, text[: start - offset]))
             if end < stop:
-                kept.append((end + shift, text[2 * (end - offset) :]))
+                kept.append((end + shift, text[end - offset :]))
     return kept
-
-
-def find_units(text: bytes, wanted: bytes, since: int = 0) -> int:
-    """Return the unit at which `wanted` first stands in `text` from unit `since` on, or -1."""
-    at = text.find(wanted, 2 * since)
-    while at > 0 and at % 2:
-        at = text.find(wanted, at + 1)
-    return at // 2

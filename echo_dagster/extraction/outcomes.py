@@ -6,7 +6,8 @@ What does not live here: how the final text was found (`stream.py`).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from rapidfuzz.distance import LCSseq
 
@@ -19,8 +20,7 @@ _TOKEN = re.compile(r"\w+|\n|[^\S\n]+|[^\w\s]")
 REMOVED_BELOW = 0.1
 
 
-@dataclass(frozen=True)
-class Facts:
+class Facts(NamedTuple):
     """What is known of a gap at its end.
 
     Attributes:
@@ -94,25 +94,22 @@ def kept_rate(replaced: str, proposal: str, final: str) -> float | None:
     proposal and `final` holds it, and wherever `final` holds the whole proposal in one piece. Both counts
     weigh a token by its UTF-16 units.
     """
-    if proposal and not replaced and proposal in final:
-        return 1.0  # as it comes out below, without telling tokens apart
     tokens = _TOKEN.findall(proposal)
-    sizes = [*map(len if proposal.isascii() else utf16.length, tokens)]
-    is_old = _matched(tokens, _TOKEN.findall(replaced)) if replaced else [False] * len(tokens)
-    proposed = sum(size for size, old in zip(sizes, is_old, strict=True) if not old)
+    new = _left_out(tokens, replaced) if replaced else range(len(tokens))
+    proposed = _units(tokens, new) if replaced else utf16.length(proposal)
     if not proposed:
         return None
     if proposal in final:
         return 1.0
-    survives = _matched(tokens, _TOKEN.findall(final))
-    kept = sum(size for size, old, here in zip(sizes, is_old, survives, strict=True) if here and not old)
-    return kept / proposed
+    lost = _left_out(tokens, final) if final else range(len(tokens))
+    return (proposed - _units(tokens, {*new}.intersection(lost) if replaced else lost)) / proposed
 
 
-def _matched(tokens: list[str], other: list[str]) -> list[bool]:
-    """Say of each token whether a longest common subsequence with `other` holds it."""
-    is_matched = [True] * len(tokens)
-    for step in LCSseq.editops(tokens, other):
-        if step.tag == "delete":
-            is_matched[step.src_pos] = False
-    return is_matched
+def _left_out(tokens: list[str], text: str) -> list[int]:
+    """Return the places of the tokens that a longest common subsequence with those of `text` leaves out."""
+    steps = LCSseq.editops(tokens, _TOKEN.findall(text)).as_list()
+    return [int(at) for tag, at, _ in steps if tag == "delete"]
+
+
+def _units(tokens: list[str], places: Iterable[int]) -> int:
+    return utf16.length("".join([tokens[at] for at in places]))

@@ -9,19 +9,22 @@ What does not live here: which days, and what is checked and written in the end 
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 
 import polars as pl
+from deltalake.transaction import AddAction
 
-from echo_dagster import streams
+from echo_dagster import streams, table_files
 from echo_dagster.events import SCHEMA
 from echo_dagster.extraction.gaps import extract
 from echo_dagster.extraction.policies import Policy
@@ -36,11 +39,13 @@ _SHARD_EVENTS = 200_000
 _SHARD_BYTES = 64_000_000
 #: A process takes about a second to begin; fewer events are followed in this one.
 _EVENTS_WORTH_A_PROCESS = 300_000
+#: A shard is hundreds of thousands of objects without cycles: looking for some as often as usual costs a tenth.
+_OBJECTS_PER_COLLECTION = 200_000
 
 
 @dataclass(frozen=True)
 class Job:
-    """One shard: buckets `[first, last]` of `window`, and the file that its gaps of `days` go to.
+    """One shard: buckets `[first, last]` of `window`, and the folder below which its gaps of `days` are put.
 
     All shards read the same `version` of the events, whoever replaces them meanwhile.
     """
@@ -49,19 +54,21 @@ class Job:
     version: int
     window: Sequence[date]
     days: Sequence[date]
+    number: int
     first: int
     last: int
     until: datetime
     policy: Policy
-    out: Path
+    folder: Path
 
 
 @dataclass
 class Followed:
-    """What became of a shard: its tally, and the gaps that ended, by day, break reason and outcome."""
+    """What became of a shard: its tally, the gaps that ended by day, break reason and outcome, and their files."""
 
     tally: Tally = field(default_factory=Tally)
     closed: Counter[tuple[date, str, str]] = field(default_factory=Counter)
+    files: list[AddAction] = field(default_factory=list)
 
 
 def cut(events_by_bucket: Sequence[tuple[int, int]], bytes_per_event: float) -> list[tuple[int, int]]:
@@ -92,8 +99,33 @@ def follow_all(jobs: Sequence[Job], n_events: int) -> Iterator[Followed]:
         return
     # Fresh processes: a fork of one that runs threads, as Polars, DuckDB and Dagster do, can hang.
     fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=fresh, initializer=end_with_parent) as pool:
-        yield from pool.map(follow, jobs)
+    with ProcessPoolExecutor(workers, mp_context=fresh, initializer=_begin) as pool:
+        with _environment(
+            POLARS_MAX_THREADS="1"
+        ):  # there is a process for each processor: more would be in the way
+            done = pool.map(follow, jobs)
+        yield from done
+
+
+@contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    """Set variables for processes that begin here."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _begin() -> None:
+    """Make a new process ready for shards."""
+    gc.set_threshold(_OBJECTS_PER_COLLECTION)
+    end_with_parent()
 
 
 def end_with_parent() -> None:
@@ -122,7 +154,6 @@ def follow(job: Job) -> Followed:
     gaps += extract([by_stream], job.policy, until=job.until, close_open=False, tally=done.tally)
     found = pl.concat(gaps).with_columns(day=pl.col("closed_at").dt.date())
     done.closed.update(found.select("day", "break_reason", "outcome").iter_rows())
-    found.filter(pl.col("day").is_in(job.days)).select("day", *GAP_SCHEMA).write_ipc(
-        job.out, compression="lz4"
-    )
+    wanted = found.filter(pl.col("day").is_in(job.days)).select("day", *GAP_SCHEMA)
+    done.files += table_files.write(job.folder, [wanted], first=job.number)
     return done

@@ -46,7 +46,7 @@ class _Edit(NamedTuple):
     ts: int
     start: int
     end: int
-    inserted: bytes
+    inserted: str
     reason: str | None
 
 
@@ -111,7 +111,8 @@ class Stream:
         self._first_shown = {gap.completion_id: gap.reshown_of or gap.gap_id for gap in self._open}
         done = events.first
         for run, ts, kind, completion_id, offset, length, text, prefix, suffix, reason in events.others:
-            self._follow(events.edits, done, run, is_accepted=kind == "accepted")
+            if run > done:
+                self._follow(events.edits, done, run, is_accepted=kind == "accepted")
             done = run + 1
             if ts >= self._next_deadline:
                 self._expire(ts)
@@ -183,8 +184,11 @@ class Stream:
 
     def _extend(self, gap: Gap, ts: int) -> None:
         """Start the gap's idle time again."""
-        idle_end = max(ts + self._idle, gap.opened_at + self._settle)
-        gap.deadline = min(gap.opened_at + self._lifetime, idle_end)
+        opened_at = gap.opened_at
+        is_settled = ts + self._idle >= opened_at + self._settle
+        idle_end = ts + self._idle if is_settled else opened_at + self._settle
+        lifetime_end = opened_at + self._lifetime
+        gap.deadline = idle_end if idle_end < lifetime_end else lifetime_end
 
     def _expire(self, now: int) -> None:
         """End the gaps whose time has run out: at that moment, not when the next event happened to come."""
@@ -198,7 +202,7 @@ class Stream:
     def _end(self, gap: Gap, ts: int, reason: str) -> None:
         """End a gap; who calls it calls `_drop_ended` when the event is done with."""
         gap.measure(ts)
-        gap.closed_at, gap.break_reason, gap.final = ts, reason, utf16.decode(gap.text)
+        gap.closed_at, gap.break_reason, gap.final = ts, reason, utf16.readable(gap.text)
         (self._measured if gap.is_measured else self._ended).append(gap)
 
     def _drop_ended(self) -> None:
@@ -249,17 +253,16 @@ class Stream:
         if after == first:
             return first
         last = after - 1
-        self._last_edit_at = edits.ts[last]
+        ts = self._last_edit_at = edits.ts[last]
         self._decisions.begin_edit(edits.reason[last])
         for gap in here.inside:
             if gap.break_reason is None:
-                self._extend(gap, edits.ts[last])
+                self._extend(gap, ts)
         if is_accepted and after == stop:  # of this edit, perhaps
-            end = edits.offset[last] + edits.units[last]
-            inserted = utf16.encode(edits.text[edits.first[after] - 1])
+            inserted = utf16.to_units(edits.text[edits.first[after] - 1])
             for gap in here.inside:
                 if gap.break_reason is None:
-                    self._decisions.touch(gap, end - gap.start, inserted)
+                    self._decisions.touch(gap, edits.end[last] - gap.start, inserted)
         return after
 
     def _edit(self, ts: int, start: int, length: int, text: str, reason: str | None) -> None:
@@ -267,7 +270,7 @@ class Stream:
         self._decisions.begin_edit(reason)
         if not (self._open or self._measured):
             return
-        edit = _Edit(ts, start, start + length, utf16.encode(text), reason)
+        edit = _Edit(ts, start, start + length, utf16.to_units(text), reason)
         measured = self._measured  # without those that this edit ends: they have gone through it
         self._measured = []
         for gap in self._open:
@@ -286,7 +289,7 @@ class Stream:
     def _edit_open(self, gap: Gap, edit: _Edit) -> None:
         """Let an edit change a gap, move it, or end it. On an end the final text is that before the edit."""
         where, start, end, inserted = gap.place(edit.start, edit.end, edit.inserted)
-        units = len(inserted) // 2
+        units = len(inserted)
         if where is Where.ACROSS:
             self._end(gap, edit.ts, "anchor_edited")
         elif where is not Where.INSIDE:
@@ -295,6 +298,8 @@ class Stream:
                 self._end(gap, edit.ts, "edited_elsewhere")
         elif gap.end - gap.start + units - (end - start) > self._policy.max_final_units:
             self._end(gap, edit.ts, "outgrown")
+        if gap.break_reason is not None and not gap.is_measured:
+            return
         gap.measure(edit.ts)
         gap.apply(where, start, end, inserted)
         is_nothing = start == end and not inserted  # it only rewrote an anchor
@@ -325,6 +330,8 @@ class Stream:
 
     def _look_at_request(self, ts: int, offset: int | None, prefix: str, suffix: str | None) -> None:
         """Compare the open gaps with what a request shows, and remember it."""
+        if not self._open and self._tracking == EDITS:
+            return
         start = None if offset is None else offset - utf16.length(prefix)
         view = View(start, prefix, suffix, reaches_end=suffix == "")
         self._look(ts, view, is_whole=False)
@@ -352,10 +359,11 @@ class Stream:
 
 def _first_showing(gap: Gap, around: Sequence[Gap]) -> str | None:
     """Return the gap in which a proposal was first shown, of which this is what the user has not typed yet."""
-    if not gap.proposal.strip():
-        return None
-    for other in around:
-        typed = utf16.decode(other.text[: 2 * (gap.start - other.start)])
+    wanted = gap.proposal.strip()
+    for other in around if wanted else ():
+        if not other.proposal.rstrip().endswith(wanted):
+            continue
+        typed = utf16.readable(other.text[: gap.start - other.start])
         if (typed + gap.proposal).strip() == other.proposal.strip():
             return other.reshown_of or other.gap_id
     return None

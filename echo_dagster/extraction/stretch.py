@@ -7,34 +7,39 @@ goes the long way (`stream.py`), of which this is a short cut: the outcome is th
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate
-from operator import add, sub
-from typing import Any
+from operator import add, mul, sub
+from typing import Any, NamedTuple
 
 import polars as pl
 
+from echo_dagster import utf16
 from echo_dagster.extraction.gap import EDITS, NEVER, Gap, Splice
 from echo_dagster.extraction.policies import Policy
-
-_TYPED = {None, "typing"}
 
 
 @dataclass(frozen=True, slots=True)
 class Edits:
-    """Runs of edits as columns: what one key after the other typed is a run, anything else a run of one.
+    """Runs of edits as columns: what is written and deleted at one place, one key after the other, is a run.
 
-    Rows that are no edits are runs too, which nobody looks at. Times are microseconds since 1970, offsets UTF-16 units.
+    Each edit of a run begins or ends where the one before it ended, and removes nothing that stands after the first.
+    So a run replaces `[low, offset + length)` by text of its own. Rows that are no edits are runs too, which nobody
+    looks at. Times are microseconds since 1970, offsets UTF-16 units.
 
     Attributes:
         first: the event with which a run begins; the next one begins where it ends, and the last entry is the end.
         begun, ts: the times of a run's first and last edit; within it no gap waits for an edit in vain.
-        offset, length: what the run's first edit replaces. The others replace nothing.
-        units: how much the run inserts.
-        reason: of every edit in the run.
-        text: of each event, not of each run.
-        event_ts, event_units: of each event.
+        offset, length: what the run's first edit replaces.
+        low: the least offset that the run changes.
+        end: where the run's last edit ends.
+        grown, peak: by how much the document is longer after the run, and at most within it.
+        typed, pasted, by_agent: units that were inserted so.
+        is_only_typed: nothing else was done.
+        reason: of the run's last edit.
+        events: ts, offset, length, units and reason of each event, not of each run;
+        text, lengths: and two of its columns.
     """
 
     first: Sequence[int]
@@ -42,27 +47,83 @@ class Edits:
     ts: Sequence[int]
     offset: Sequence[Any]
     length: Sequence[Any]
-    units: Sequence[Any]
+    low: Sequence[Any]
+    end: Sequence[Any]
+    grown: Sequence[Any]
+    peak: Sequence[Any]
+    typed: Sequence[int]
+    pasted: Sequence[int]
+    by_agent: Sequence[int]
+    is_only_typed: Sequence[bool]
     reason: Sequence[str | None]
+    events: pl.DataFrame
     text: Sequence[Any]
-    event_ts: pl.Series
-    event_units: pl.Series
+    lengths: Sequence[Any]
 
     def one_by_one(self, run: int) -> Edits:
         """Return the edits of a run, each a run of its own."""
         first, stop = self.first[run], self.first[run + 1]
-        ts = self.event_ts[first:stop].to_list()
-        units = self.event_units[first:stop].to_list()
-        offsets = list(accumulate(units[:-1], initial=self.offset[run]))
-        lengths = [self.length[run], *[0] * (stop - first - 1)]
-        reasons = [self.reason[run]] * (stop - first)
-        bounds = range(stop - first + 1)
-        text = self.text[first:stop]
-        return Edits(bounds, ts, ts, offsets, lengths, units, reasons, text, self.event_ts, self.event_units)
+        events = self.events[first:stop]
+        ts, offset, length, units, reason = (column.to_list() for column in events.get_columns())
+        grown = [*map(sub, units, length)]
+        is_typed = [reason is None or reason == "typing" for reason in reason]
+        return Edits(
+            first=range(stop - first + 1),
+            begun=ts,
+            ts=ts,
+            offset=offset,
+            length=length,
+            low=offset,
+            end=[*map(add, offset, units)],
+            grown=grown,
+            peak=grown,
+            typed=[*map(mul, units, is_typed)],
+            pasted=[count * (reason == "paste") for count, reason in zip(units, reason, strict=True)],
+            by_agent=[count * (reason == "agent") for count, reason in zip(units, reason, strict=True)],
+            is_only_typed=is_typed,
+            reason=reason,
+            events=events,
+            text=self.text[first:stop],
+            lengths=length,
+        )
 
 
-@dataclass(slots=True)
-class Region:
+class Written:
+    """What some runs wrote, put together when somebody asks for it first."""
+
+    __slots__ = ("_edits", "_runs", "_splices")
+
+    def __init__(self, edits: Edits, runs: range) -> None:
+        self._edits, self._runs = edits, runs
+        self._splices: list[Splice] | None = None
+
+    def splices(self) -> list[Splice]:
+        """Return where each run begins, how many units it removes there, and what it inserts."""
+        if self._splices is None:
+            edits = self._edits
+            self._splices = [
+                (
+                    edits.low[run],
+                    edits.offset[run] + edits.length[run] - edits.low[run],
+                    _own_text(edits, run),
+                )
+                for run in self._runs
+            ]
+        return self._splices
+
+
+def _own_text(edits: Edits, run: int) -> str:
+    """Return what a run's edits leave of the text that they insert, a character per UTF-16 unit."""
+    first, stop = edits.first[run], edits.first[run + 1]
+    own, done = "", first
+    for at, removed in enumerate(edits.lengths[first + 1 : stop], first + 1):
+        if removed:
+            own = (own + utf16.to_units("".join(edits.text[done:at])))[:-removed]
+            done = at
+    return own + utf16.to_units("".join(edits.text[done:stop]))
+
+
+class Region(NamedTuple):
     """A part of the document `[low, high]` in which edits do nothing to gaps but what they do to all of it.
 
     Attributes:
@@ -75,69 +136,58 @@ class Region:
         longest: units of the longest open gap inside.
     """
 
-    low: int = 0
-    high: int = NEVER
-    inside: list[Gap] = field(default_factory=list)
-    behind: list[Gap] = field(default_factory=list)
-    ahead: list[Gap] = field(default_factory=list)
-    lost: list[Gap] = field(default_factory=list)
-    until: int = NEVER
-    born: int = NEVER
-    longest: int = 0
-
-    def take_in(self, gap: Gap, start: int, end: int) -> bool:
-        """Narrow the region around `[start, end)` to one side of a gap's bounds; say whether that can be done."""
-        if gap.start <= start and end <= gap.end:
-            self.inside.append(gap)
-            self.low, self.high = max(self.low, gap.start), min(self.high, gap.end)
-        elif start > gap.end:
-            self.behind.append(gap)
-            self.low = max(self.low, gap.end + 1)
-        elif end < gap.start:
-            self.ahead.append(gap)
-            self.high = min(self.high, gap.start - 1)
-        else:
-            return False
-        return True
-
-    def avoid_pieces(self, start: int, end: int) -> bool:
-        """Narrow the region around `[start, end)` to where no accepted text stands; say whether that can be done."""
-        for gap in (*self.inside, *self.lost):
-            for offset, text in gap.pieces:
-                if offset >= end:
-                    self.high = min(self.high, offset)
-                elif offset + len(text) // 2 <= start:
-                    self.low = max(self.low, offset + len(text) // 2)
-                else:
-                    return False
-        return True
+    low: int
+    high: int
+    inside: list[Gap]
+    behind: list[Gap]
+    ahead: list[Gap]
+    lost: list[Gap]
+    until: int
+    born: int
+    longest: int
 
 
 def region(
     opened: Sequence[Gap], measured: Sequence[Gap], policy: Policy, start: int, end: int
 ) -> Region | None:
     """Return the region around an edit of `[start, end)`, null where the edit does more than a stretch can."""
-    here = Region()
-    for gap in opened:
-        if gap.tracking != EDITS:
-            continue
-        is_inside = gap.start <= start and end <= gap.end
-        if (
-            gap.awaited
-            or (policy.breaks_on_edit_elsewhere and not is_inside)
-            or not here.take_in(gap, start, end)
-        ):
+    low, high, born, longest, until = 0, NEVER, NEVER, 0, NEVER
+    inside: list[Gap] = []
+    behind: list[Gap] = []
+    ahead: list[Gap] = []
+    lost: list[Gap] = []
+    breaks_elsewhere = policy.breaks_on_edit_elsewhere
+    for gap in (*opened, *measured):  # on either side of a bound of any of them an edit does something else
+        is_open = gap.break_reason is None
+        first, last = gap.start, gap.end
+        if is_open and (gap.awaited or gap.tracking != EDITS):
+            if gap.tracking == EDITS:
+                return None
+        elif gap.is_lost:
+            lost.append(gap)
+        elif first <= start and end <= last:
+            inside.append(gap)
+            low, high = first if first > low else low, last if last < high else high
+            if is_open:
+                born = gap.opened_at if gap.opened_at < born else born
+                longest = last - first if last - first > longest else longest
+        elif (is_open and breaks_elsewhere) or (end >= first and start <= last):
             return None
-        if is_inside:
-            here.born, here.longest = min(here.born, gap.opened_at), max(here.longest, gap.end - gap.start)
+        elif start > last:
+            behind.append(gap)
+            low = last + 1 if last >= low else low
         else:
-            here.until = min(here.until, gap.deadline)
-    for gap in measured:
-        if gap.is_lost:
-            here.lost.append(gap)
-        elif not here.take_in(gap, start, end):
+            ahead.append(gap)
+            high = first - 1 if first <= high else high
+    if not breaks_elsewhere:
+        until = min((gap.deadline for gap in (*behind, *ahead) if gap.break_reason is None), default=NEVER)
+    pieces = [piece for gap in (*inside, *lost) for piece in gap.pieces]
+    if pieces:
+        if any(offset < end and start < offset + len(text) for offset, text in pieces):
             return None
-    return here if here.avoid_pieces(start, end) else None
+        low = max(low, *(offset + len(text) for offset, text in pieces if offset < end), low)
+        high = min(high, *(offset for offset, _ in pieces if offset >= end), high)
+    return Region(low, high, inside, behind, ahead, lost, until, born, longest)
 
 
 def follow(edits: Edits, first: int, stop: int, here: Region, *, idle: int, lifetime: int, most: int) -> int:
@@ -157,53 +207,41 @@ def follow(edits: Edits, first: int, stop: int, here: Region, *, idle: int, life
     low, high, longest = here.low, here.high, here.longest
     old = min(here.born + lifetime, here.until)
     soon = NEVER
-    splices: list[Splice] = []
-    begun, removed, at = -1, 0, -1
-    written: list[str] = []
-    events, begins, times, offsets = edits.first, edits.begun, edits.ts, edits.offset
     run = first
     while run < stop:
-        start, length, units, ts = offsets[run], edits.length[run], edits.units[run], times[run]
-        if ts >= old or begins[run] >= soon or start < low or start + length > high:
+        ts, length, peak = edits.ts[run], edits.length[run], edits.peak[run]
+        if ts >= old or edits.begun[run] >= soon or edits.low[run] < low or edits.offset[run] + length > high:
             break
-        if edits.reason[run] == "accept" or longest + units - length > most or not (length or units):
+        is_nothing = not (length or peak)
+        if is_nothing or longest + peak > most or edits.reason[run] == "accept":
             break
-        longest += units - length
-        high += units - length
-        text = edits.text[events[run] : events[run + 1]]
-        if start == at and not length:
-            written.extend(text)
-        else:
-            if begun >= 0:
-                splices.append((begun, removed, "".join(written)))
-            begun, removed, written = start, length, list(text)
-        at = start + units
+        longest += edits.grown[run]
+        high += edits.grown[run]
         soon = ts + idle
         run += 1
-    if run == first:
-        return first
-    splices.append((begun, removed, "".join(written)))
-    _move(edits, first, run, here, high - here.high)
-    _count(edits, first, run, here.inside, splices)
+    if run > first:
+        _move(edits, first, run, here, high - here.high)
+        _count(edits, first, run, here.inside)
     return run
 
 
 def _move(edits: Edits, first: int, stop: int, here: Region, grown: int) -> None:
     """Put every gap and every piece where the edits left it."""
-    offsets = edits.offset[first:stop]
+    start = edits.offset[first]
     for gap in here.inside:
         gap.end += grown
-        gap.shift_pieces(offsets[0], grown)
+        if gap.pieces:
+            gap.shift_pieces(start, grown)
     for gap in here.lost:
-        gap.shift_pieces(offsets[0], grown)
+        gap.shift_pieces(start, grown)
     if here.behind:
-        least = min(offsets)
+        least = min(edits.low[first:stop])
         for gap in here.behind:
             gap.right_known = min(gap.right_known, least - gap.end)
     if here.ahead:
-        lengths = edits.length[first:stop]
-        ends = accumulate(map(sub, edits.units[first:stop], lengths), initial=here.high)
-        nearest = min(map(sub, ends, map(add, offsets, lengths)))
+        bounds = accumulate(edits.grown[first:stop], initial=here.high)
+        ends = map(add, edits.offset[first:stop], edits.length[first:stop])
+        nearest = min(map(sub, bounds, ends))
         for gap in here.ahead:
             gap.left_known = min(gap.left_known, gap.start - here.high + nearest)
             gap.start += grown
@@ -211,26 +249,23 @@ def _move(edits: Edits, first: int, stop: int, here: Region, grown: int) -> None
             gap.shift_pieces(0, grown)
 
 
-def _count(edits: Edits, first: int, stop: int, inside: Sequence[Gap], splices: list[Splice]) -> None:
+def _count(edits: Edits, first: int, stop: int, inside: Sequence[Gap]) -> None:
     """Add the edits to what is known of the gaps they fell inside, and measure accepted text."""
     ts = edits.ts[stop - 1]
+    written = Written(edits, range(first, stop))
     count = edits.first[stop] - edits.first[first]
-    reasons = edits.reason[first:stop]
-    units = edits.units[first:stop]
-    is_only_typed = set(reasons) <= _TYPED
-    typed = sum(units) if is_only_typed else _sum(units, reasons, _TYPED)
-    pasted = 0 if is_only_typed else _sum(units, reasons, {"paste"})
-    by_agent = 0 if is_only_typed else _sum(units, reasons, {"agent"})
+    typed = sum(edits.typed[first:stop])
+    is_only_typed = all(edits.is_only_typed[first:stop])
+    pasted = 0 if is_only_typed else sum(edits.pasted[first:stop])
+    by_agent = 0 if is_only_typed else sum(edits.by_agent[first:stop])
     for gap in inside:
-        gap.pending.append((gap.start, splices))
-        gap.measure(ts)
+        gap.pending.append((gap.start, written))
+        if gap.next_count_at <= ts:
+            gap.measure(ts)
         if gap.break_reason is None:
             gap.n_edits += count
             gap.typed += typed
-            gap.pasted += pasted
-            gap.by_agent += by_agent
-            gap.is_only_typed &= is_only_typed
-
-
-def _sum(units: Sequence[int], reasons: Sequence[str | None], wanted: Set[str | None]) -> int:
-    return sum(count for count, reason in zip(units, reasons, strict=True) if reason in wanted)
+            if not is_only_typed:
+                gap.pasted += pasted
+                gap.by_agent += by_agent
+                gap.is_only_typed = False

@@ -31,7 +31,7 @@ def see(gap: Gap, view: View, policy: Policy) -> str | None:
     text = view.text[found.start : found.end]
     if utf16.length(text) > policy.max_final_units:
         return "outgrown"
-    gap.n_edits += utf16.encode(text) != gap.text
+    gap.n_edits += utf16.to_units(text) != gap.text
     _move(gap, view, found)
     return "edited_elsewhere" if is_left else None
 
@@ -56,7 +56,7 @@ def check(gap: Gap, view: View, *, is_whole: bool) -> str | None:
 
 
 def _find(gap: Gap, view: View, slack: int) -> Found | Missing:
-    last = utf16.decode(gap.text)
+    last = utf16.readable(gap.text)
     if gap.around.suffix is None:
         return recall.find(view, gap.around, last)
     return anchors.find(view, gap.around, last, slack)
@@ -66,9 +66,9 @@ def _move(gap: Gap, view: View, found: Found) -> None:
     """Put a gap where a view shows it. Where the view does not say where it begins, offsets count from its cursor."""
     text = view.text
     first = -utf16.length(view.before) if view.start is None else view.start
-    gap.text = utf16.encode(text[found.start : found.end])
+    gap.text = utf16.to_units(text[found.start : found.end])
     gap.start = first + utf16.length(text[: found.start])
-    gap.end = gap.start + len(gap.text) // 2
+    gap.end = gap.start + len(gap.text)
     if found.before != "same" or not found.is_same_after:
         offset = None if view.start is None else gap.start
         suffix = None if gap.around.suffix is None else text[found.end :]

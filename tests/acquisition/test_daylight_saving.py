@@ -36,7 +36,7 @@ first = date.fromisoformat(sys.argv[2])
 days = [first + timedelta(days=ahead) for ahead in (-1, 0, 1)]
 done = landing.ingest(settings, lake, days)
 for day in days:
-    extraction.extract_days(lake, [day], PRESETS["echo"], memory_limit="500MB", spill=settings.data_dir / "spill")
+    extraction.extract_days(lake, [day], PRESETS["echo"], spill=settings.data_dir / "spill")
     expected, found = extraction.conservation(lake, day, PRESETS["echo"])
     assert expected == found
 events = lake.read("raw_events").group_by("day").len().sort("day").collect()

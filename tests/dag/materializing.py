@@ -32,6 +32,5 @@ def materialize(configured: Settings, days: list[date]) -> None:
         lake,
         days,
         PRESETS["echo"],
-        memory_limit=configured.memory_limit,
         spill=configured.data_dir / "spill",
     )

@@ -24,7 +24,7 @@ def write(lake, log):
 
 
 def run(lake, days, policy, tmp_path):
-    return extract_days(lake, days, policy, memory_limit="500MB", spill=tmp_path / "spill")
+    return extract_days(lake, days, policy, spill=tmp_path / "spill")
 
 
 def stored(lake, day):
@@ -125,7 +125,6 @@ def test_days_without_events_and_a_missing_table(tmp_path):
         lake,
         [date(2026, 2, 1)],
         PRESETS["echo"],
-        memory_limit="500MB",
         spill=tmp_path / "spill",
         progress=lambda *counts: told.append(counts),
     )

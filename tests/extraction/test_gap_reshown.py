@@ -95,7 +95,7 @@ def test_an_acceptance_goes_to_the_newest_showing_and_every_showing_is_conserved
     )
     lake = Lake(tmp_path / "lake")
     lake.replace("raw_events", with_buckets(log.frame()).with_columns(day=pl.col("ts").dt.date()), [MONDAY])
-    extract_days(lake, [MONDAY], ECHO, memory_limit="500MB", spill=tmp_path / "spill")
+    extract_days(lake, [MONDAY], ECHO, spill=tmp_path / "spill")
     gaps = lake.read("gap_sessions", [MONDAY]).collect()
     assert gaps["accepted_chars"].sort().to_list() == [0, 0, 5]
     assert gaps["reshown_of"].is_null().sum() == 1
@@ -120,7 +120,7 @@ def test_a_proposal_shown_again_after_midnight_is_the_same_whichever_days_are_ex
     for name, days in (("one", [TUESDAY]), ("both", [MONDAY, TUESDAY])):
         lake = Lake(tmp_path / name)
         lake.replace("raw_events", events, [MONDAY, TUESDAY])
-        extract_days(lake, days, ECHO, memory_limit="500MB", spill=tmp_path / "spill")
+        extract_days(lake, days, ECHO, spill=tmp_path / "spill")
         found.append(lake.read("gap_sessions", [TUESDAY]).collect())
     assert found[0].equals(found[1])
     first = found[0]["gap_id"][0]
