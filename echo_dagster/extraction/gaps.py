@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from echo_dagster.events import SCHEMA, STREAM, STREAM_ORDER
+from echo_dagster.extraction import stretch
 from echo_dagster.extraction.gap import DAY, SECOND
 from echo_dagster.extraction.policies import Policy
 from echo_dagster.extraction.schema import GAP_SCHEMA
@@ -176,12 +177,8 @@ def _runs(events: pl.DataFrame, idle: int) -> tuple[pl.DataFrame, Edits]:
     )
     columns = {name: runs.get_column(name).to_list() for name in runs.columns[1:]}
     columns["first"].append(events.height)
-    edits = Edits(
-        **columns,
-        events=by_run.select("ts", "offset", "length", "units", "reason"),
-        text=events.get_column("text").to_list(),
-        lengths=events.get_column("length").to_list(),
-    )
+    events_of = (marked.get_column(name).to_list() for name in stretch.Events._fields)
+    edits = Edits(**columns, events=stretch.Events(*events_of))
     return marked.filter(~pl.col("is_joined")), edits
 
 

@@ -8,16 +8,30 @@ goes the long way (`stream.py`), of which this is a short cut: the outcome is th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import accumulate
-from operator import add, mul, sub
+from dataclasses import dataclass, fields
+from itertools import accumulate, pairwise
+from operator import add, sub
 from typing import Any, NamedTuple
-
-import polars as pl
 
 from echo_dagster import utf16
 from echo_dagster.extraction.gap import EDITS, NEVER, Gap, Splice
 from echo_dagster.extraction.policies import Policy
+
+_TYPED = frozenset((None, "typing"))
+
+#: A run that does more than a stretch can is cut up; so much of it is looked at again where its parts do too.
+_SHORT_RUN = 32
+
+
+class Events(NamedTuple):
+    """Events as columns; all but the times are null where no edit needs them."""
+
+    ts: Sequence[int]
+    offset: Sequence[Any]
+    length: Sequence[Any]
+    units: Sequence[Any]
+    reason: Sequence[str | None]
+    text: Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +52,7 @@ class Edits:
         typed, pasted, by_agent: units that were inserted so.
         is_only_typed: nothing else was done.
         reason: of the run's last edit.
-        events: ts, offset, length, units and reason of each event, not of each run;
-        text, lengths: and two of its columns.
+        events: each event, not each run.
     """
 
     first: Sequence[int]
@@ -56,36 +69,36 @@ class Edits:
     by_agent: Sequence[int]
     is_only_typed: Sequence[bool]
     reason: Sequence[str | None]
-    events: pl.DataFrame
-    text: Sequence[Any]
-    lengths: Sequence[Any]
+    events: Events
 
-    def one_by_one(self, run: int) -> Edits:
-        """Return the edits of a run, each a run of its own."""
+    def cut(self, run: int, at: int) -> Edits:
+        """Return a run as several: its first `at` edits, the one after them alone, and the rest in short runs."""
         first, stop = self.first[run], self.first[run + 1]
-        events = self.events[first:stop]
-        ts, offset, length, units, reason = (column.to_list() for column in events.get_columns())
-        grown = [*map(sub, units, length)]
-        is_typed = [reason is None or reason == "typing" for reason in reason]
-        return Edits(
-            first=range(stop - first + 1),
-            begun=ts,
-            ts=ts,
-            offset=offset,
-            length=length,
-            low=offset,
-            end=[*map(add, offset, units)],
-            grown=grown,
-            peak=grown,
-            typed=[*map(mul, units, is_typed)],
-            pasted=[count * (reason == "paste") for count, reason in zip(units, reason, strict=True)],
-            by_agent=[count * (reason == "agent") for count, reason in zip(units, reason, strict=True)],
-            is_only_typed=is_typed,
-            reason=reason,
-            events=events,
-            text=self.text[first:stop],
-            lengths=length,
+        alone = first + at
+        return of_events(
+            self.events, [*range(first, alone, max(at, 1)), alone, *range(alone + 1, stop, _SHORT_RUN), stop]
         )
+
+
+_COLUMNS = tuple(column.name for column in fields(Edits))[1:-1]  # without `first` and `events`
+
+
+def of_events(events: Events, bounds: Sequence[int]) -> Edits:
+    """Return runs of events that begin at each of `bounds` but the last, where the last one ends."""
+    runs: list[tuple[Any, ...]] = []
+    for first, stop in pairwise(bounds):
+        some: list[Any] = [column[first:stop] for column in events]
+        ts, offset, length, units, reasons, _ = some
+        upto = [*accumulate(map(sub, units, length))]
+        typed, pasted, by_agent = (
+            sum(count for count, reason in zip(units, reasons, strict=True) if reason in wanted)
+            for wanted in (_TYPED, {"paste"}, {"agent"})
+        )
+        is_only_typed = _TYPED.issuperset(reasons)
+        place = offset[0], length[0], min(offset), offset[-1] + units[-1], upto[-1], max(upto)
+        runs.append((ts[0], ts[-1], *place, typed, pasted, by_agent, is_only_typed, reasons[-1]))
+    columns = dict(zip(_COLUMNS, zip(*runs, strict=True), strict=True))
+    return Edits(bounds, **columns, events=events)
 
 
 class Written:
@@ -115,12 +128,13 @@ class Written:
 def _own_text(edits: Edits, run: int) -> str:
     """Return what a run's edits leave of the text that they insert, a character per UTF-16 unit."""
     first, stop = edits.first[run], edits.first[run + 1]
+    texts = edits.events.text
     own, done = "", first
-    for at, removed in enumerate(edits.lengths[first + 1 : stop], first + 1):
+    for at, removed in enumerate(edits.events.length[first + 1 : stop], first + 1):
         if removed:
-            own = (own + utf16.to_units("".join(edits.text[done:at])))[:-removed]
+            own = (own + utf16.to_units("".join(texts[done:at])))[:-removed]
             done = at
-    return own + utf16.to_units("".join(edits.text[done:stop]))
+    return own + utf16.to_units("".join(texts[done:stop]))
 
 
 class Region(NamedTuple):
@@ -223,6 +237,14 @@ def follow(edits: Edits, first: int, stop: int, here: Region, *, idle: int, life
         _move(edits, first, run, here, high - here.high)
         _count(edits, first, run, here.inside)
     return run
+
+
+def first_outside(edits: Edits, run: int, here: Region | None) -> int:
+    """Return how many edits of a run come before the first that falls below the region, which is null or too small."""
+    if here is None or edits.low[run] >= here.low:
+        return 0
+    offsets = edits.events.offset[edits.first[run] : edits.first[run + 1]]
+    return next(at for at, offset in enumerate(offsets) if offset < here.low)
 
 
 def _move(edits: Edits, first: int, stop: int, here: Region, grown: int) -> None:
