@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from statistics import median
 
 import psutil
 from rich.table import Table
@@ -83,34 +85,46 @@ STEPS: dict[str, Callable[[Path], None]] = {
 }
 
 
-def measure(folder: Path, n_events: int) -> list[Step]:
-    """Write a landing file of `n_events` and run every step, the peer once before and once after the others."""
+def measure(folder: Path, n_events: int, rounds: int) -> list[list[Step]]:
+    """Write a landing file of `n_events` and run every step of each round in a new lake. One list a round."""
     (folder / "landing").mkdir(parents=True)
     write_log(folder / "landing" / f"{DAY}.ndjson", n_events, DAY)
-    first, *others = [_run(folder, what) for what in (*STEPS, next(iter(STEPS)))]
-    *own, last = others
-    return [
-        Step(first.what, (first.seconds + last.seconds) / 2, max(first.peak_bytes, last.peak_bytes)),
-        *own,
-    ]
+    done = []
+    for _ in range(rounds):
+        done.append([_run(folder, what) for what in STEPS])
+        shutil.rmtree(settings(folder).data_dir)
+    return done
 
 
-def table(steps: list[Step], n_events: int) -> Table:
-    """Return what was measured, for people."""
-    beside, *own = steps
-    whole = Step("landing to gap_sessions", sum(s.seconds for s in own), max(s.peak_bytes for s in own))
-    shown = Table(title=f"{n_events:,} events, about {EDITS_PER_PROPOSAL} edits per proposal")
-    for heading in ("step", "seconds", "times the peer", "microseconds / event", "peak MiB"):
+def table(rounds: list[list[Step]], n_events: int) -> Table:
+    """Return what was measured, for people: the median over the rounds, and the least and the most.
+
+    A ratio is one of steps of the same round, so that what slows a machine down for a while slows both.
+    """
+    shown = Table(
+        title=f"{n_events:,} events, about {EDITS_PER_PROPOSAL} edits per proposal, {len(rounds)} rounds"
+    )
+    for heading in ("step", "times the peer", "least to most", "microseconds / event", "peak MiB"):
         shown.add_column(heading, justify="left" if heading == "step" else "right")
-    for step in (*steps, whole):
+    peers = [steps[0].seconds for steps in rounds]
+    whole = [_together(steps[1:]) for steps in rounds]
+    for steps in (*zip(*rounds, strict=True), whole):
+        ratios = sorted(step.seconds / peer for step, peer in zip(steps, peers, strict=True))
         shown.add_row(
-            step.what,
-            f"{step.seconds:.1f}",
-            f"{step.seconds / beside.seconds:.2f}",
-            f"{step.seconds / n_events * 1e6:.2f}",
-            f"{step.peak_bytes / 2**20:,.0f}",
+            steps[0].what,
+            f"{median(ratios):.2f}",
+            f"{ratios[0]:.2f} - {ratios[-1]:.2f}",
+            f"{median(step.seconds for step in steps) / n_events * 1e6:.2f}",
+            f"{max(step.peak_bytes for step in steps) / 2**20:,.0f}",
         )
     return shown
+
+
+def _together(steps: list[Step]) -> Step:
+    """Return steps that follow one another as one."""
+    return Step(
+        "landing to gap_sessions", sum(step.seconds for step in steps), max(step.peak_bytes for step in steps)
+    )
 
 
 def _run(folder: Path, what: str) -> Step:

@@ -339,7 +339,7 @@ def open_gap(
     """
     completion_id, offset, length, proposal, prefix, suffix, recalled = shown
     gap_id = blake2b("\x1f".join((*stream, completion_id, labels[0])).encode(), digest_size=12).hexdigest()
-    replaced = geometry.head(suffix or "", length)
+    replaced = geometry.head(suffix or "", length) if length else ""
     if suffix and length:
         suffix = utf16.readable(utf16.to_units(suffix)[length:])
     return Gap(

@@ -12,7 +12,6 @@ from typing import Any
 import polars as pl
 
 from echo_dagster.events import SCHEMA, STREAM, STREAM_ORDER
-from echo_dagster.extraction import stretch
 from echo_dagster.extraction.gap import DAY, SECOND
 from echo_dagster.extraction.policies import Policy
 from echo_dagster.extraction.schema import GAP_SCHEMA
@@ -103,9 +102,7 @@ def _streams(frame: pl.DataFrame, policy: Policy) -> Iterator[tuple[tuple[str, s
         raise ValueError("the events are not stream by stream, each in the order of events.STREAM_ORDER")
     ends = heads.get_column("row").shift(-1, fill_value=frame.height) - 1
     last = marked.get_column("ts").gather(ends).to_list()
-    if (
-        not policy.cursor_jump and (marked.get_column("kind") == "cursor").any()
-    ):  # nothing else looks at the cursor
+    if not policy.cursor_jump and "cursor" in marked.get_column("kind"):  # nothing else looks at the cursor
         marked = marked.filter(pl.col("kind") != "cursor")
 
     runs, edits = _runs(marked, round(policy.idle_s * SECOND))
@@ -177,8 +174,8 @@ def _runs(events: pl.DataFrame, idle: int) -> tuple[pl.DataFrame, Edits]:
     )
     columns = {name: runs.get_column(name).to_list() for name in runs.columns[1:]}
     columns["first"].append(events.height)
-    events_of = (marked.get_column(name).to_list() for name in stretch.Events._fields)
-    edits = Edits(**columns, events=stretch.Events(*events_of))
+    told = marked.select("ts", "offset", "length", "units", "reason", "text")
+    edits = Edits(**columns, events=told, lengths=told["length"].to_list(), texts=told["text"].to_list())
     return marked.filter(~pl.col("is_joined")), edits
 
 

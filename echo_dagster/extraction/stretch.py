@@ -13,6 +13,8 @@ from itertools import accumulate, pairwise
 from operator import add, sub
 from typing import Any, NamedTuple
 
+import polars as pl
+
 from echo_dagster import utf16
 from echo_dagster.extraction.gap import EDITS, NEVER, Gap, Splice
 from echo_dagster.extraction.policies import Policy
@@ -21,17 +23,6 @@ _TYPED = frozenset((None, "typing"))
 
 #: A run that does more than a stretch can is cut up; so much of it is looked at again where its parts do too.
 _SHORT_RUN = 32
-
-
-class Events(NamedTuple):
-    """Events as columns; all but the times are null where no edit needs them."""
-
-    ts: Sequence[int]
-    offset: Sequence[Any]
-    length: Sequence[Any]
-    units: Sequence[Any]
-    reason: Sequence[str | None]
-    text: Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +43,8 @@ class Edits:
         typed, pasted, by_agent: units that were inserted so.
         is_only_typed: nothing else was done.
         reason: of the run's last edit.
-        events: each event, not each run.
+        events: ts, offset, length, units, reason and text of each event, not of each run;
+        lengths, texts: and two of its columns.
     """
 
     first: Sequence[int]
@@ -69,26 +61,26 @@ class Edits:
     by_agent: Sequence[int]
     is_only_typed: Sequence[bool]
     reason: Sequence[str | None]
-    events: Events
+    events: pl.DataFrame
+    lengths: Sequence[Any]
+    texts: Sequence[Any]
 
     def cut(self, run: int, at: int) -> Edits:
         """Return a run as several: its first `at` edits, the one after them alone, and the rest in short runs."""
-        first, stop = self.first[run], self.first[run + 1]
-        alone = first + at
-        return of_events(
-            self.events, [*range(first, alone, max(at, 1)), alone, *range(alone + 1, stop, _SHORT_RUN), stop]
+        events = self.events[self.first[run] : self.first[run + 1]]
+        return _of_events(
+            events, [*range(0, at, max(at, 1)), at, *range(at + 1, events.height, _SHORT_RUN), events.height]
         )
 
 
-_COLUMNS = tuple(column.name for column in fields(Edits))[1:-1]  # without `first` and `events`
-
-
-def of_events(events: Events, bounds: Sequence[int]) -> Edits:
+def _of_events(events: pl.DataFrame, bounds: Sequence[int]) -> Edits:
     """Return runs of events that begin at each of `bounds` but the last, where the last one ends."""
+    columns = {column.name: column.to_list() for column in events.get_columns()}
     runs: list[tuple[Any, ...]] = []
     for first, stop in pairwise(bounds):
-        some: list[Any] = [column[first:stop] for column in events]
-        ts, offset, length, units, reasons, _ = some
+        ts, offset, length, units, reasons = (
+            columns[name][first:stop] for name in ("ts", "offset", "length", "units", "reason")
+        )
         upto = [*accumulate(map(sub, units, length))]
         typed, pasted, by_agent = (
             sum(count for count, reason in zip(units, reasons, strict=True) if reason in wanted)
@@ -97,8 +89,11 @@ def of_events(events: Events, bounds: Sequence[int]) -> Edits:
         is_only_typed = _TYPED.issuperset(reasons)
         place = offset[0], length[0], min(offset), offset[-1] + units[-1], upto[-1], max(upto)
         runs.append((ts[0], ts[-1], *place, typed, pasted, by_agent, is_only_typed, reasons[-1]))
-    columns = dict(zip(_COLUMNS, zip(*runs, strict=True), strict=True))
-    return Edits(bounds, **columns, events=events)
+    named = dict(zip(_SUMMED, zip(*runs, strict=True), strict=True))
+    return Edits(bounds, **named, events=events, lengths=columns["length"], texts=columns["text"])
+
+
+_SUMMED = tuple(column.name for column in fields(Edits))[1:-3]  # what a run comes to
 
 
 class Written:
@@ -128,9 +123,9 @@ class Written:
 def _own_text(edits: Edits, run: int) -> str:
     """Return what a run's edits leave of the text that they insert, a character per UTF-16 unit."""
     first, stop = edits.first[run], edits.first[run + 1]
-    texts = edits.events.text
+    texts = edits.texts
     own, done = "", first
-    for at, removed in enumerate(edits.events.length[first + 1 : stop], first + 1):
+    for at, removed in enumerate(edits.lengths[first + 1 : stop], first + 1):
         if removed:
             own = (own + utf16.to_units("".join(texts[done:at])))[:-removed]
             done = at
@@ -243,7 +238,7 @@ def first_outside(edits: Edits, run: int, here: Region | None) -> int:
     """Return how many edits of a run come before the first that falls below the region, which is null or too small."""
     if here is None or edits.low[run] >= here.low:
         return 0
-    offsets = edits.events.offset[edits.first[run] : edits.first[run + 1]]
+    offsets = edits.events[edits.first[run] : edits.first[run + 1]].get_column("offset").to_list()
     return next(at for at, offset in enumerate(offsets) if offset < here.low)
 
 
