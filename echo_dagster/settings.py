@@ -124,6 +124,9 @@ class Window(_Section):
     held_out_user_share: Share = Field(
         default=0.1, description="users who are never trained on, by a seeded hash"
     )
+    near_duplicate_similarity: Share | None = Field(
+        default=0.7, description="of two samples so alike the later one goes; null: only exact duplicates do"
+    )
     max_samples: PositiveInt = Field(
         default=200_000, description="largest training set; beyond, a seeded sample"
     )

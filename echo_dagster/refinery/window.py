@@ -1,14 +1,14 @@
 """The training set of a day: scored days before it, without held-out users, deduplicated, denoised, frozen.
 
-What does not live here: who is held out (`holdout.py`), the likelihood bands (`denoise.py`), the training
-itself.
+What does not live here: who is held out (`holdout.py`), what a near duplicate is (`near_duplicates.py`), the likelihood
+bands (`denoise.py`), the training itself.
 
-Decisions are made on narrow columns; the text of a sample is read once it is known to stay.
+Decisions are made on narrow columns, but for near duplicates; the text of a sample is read once it is known to stay.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from hashlib import sha256
@@ -19,6 +19,7 @@ from echo_dagster.forgotten import forgotten
 from echo_dagster.holdout import is_held_out, lots
 from echo_dagster.lake import Lake
 from echo_dagster.refinery import denoise
+from echo_dagster.refinery.near_duplicates import COMPARED, near_duplicates
 from echo_dagster.refinery.schema import REJECTED_SCHEMA, SCORED_SCHEMA
 from echo_dagster.refinery.staging import LostRows
 from echo_dagster.settings import Settings
@@ -88,7 +89,8 @@ def training_window(
         raise ValueError(f"the training set of {day} must not hold {max(days)}: only days before it")
     scored = _scored(lake, days)
     asked = scored.select("sample_day", *_ASKED, *_LIKELIHOODS).collect()
-    decided = _decide(asked.sort("sample_day", "opened_at", "sample_id"), settings, forgotten(lake))
+    in_order = asked.sort("sample_day", "opened_at", "sample_id")
+    decided = _decide(in_order, settings, forgotten(lake), lambda left: _texts(scored, left))
     kept = decided.filter(pl.col("reason").is_null())
     frame = (
         scored.join(kept.lazy().select("sample_day", "sample_id"), on=["sample_day", "sample_id"], how="semi")
@@ -156,7 +158,19 @@ def _scored(lake: Lake, days: Iterable[date]) -> pl.LazyFrame:
     return lake.read("scored_samples", list(days)).rename({"day": "sample_day"})
 
 
-def _decide(asked: pl.DataFrame, settings: Settings, gone: frozenset[str]) -> pl.DataFrame:
+def _texts(scored: pl.LazyFrame, asked: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    """Yield what near duplicates are told by, day by day, in the order in which it is asked for."""
+    for (day,), some in asked.group_by("sample_day", maintain_order=True):
+        of_day = scored.filter(pl.col("sample_day") == day).select("sample_id", *COMPARED).collect()
+        yield some.select("sample_id").join(of_day, on="sample_id", maintain_order="left")
+
+
+def _decide(
+    asked: pl.DataFrame,
+    settings: Settings,
+    gone: frozenset[str],
+    texts: Callable[[pl.DataFrame], Iterator[pl.DataFrame]],
+) -> pl.DataFrame:
     """Add `reason` (null: kept) and `value`, one rule after another, each on what is left."""
     window = settings.window
     # a run that began before somebody was forgotten can write their samples after: what is learnt cannot be removed
@@ -170,6 +184,13 @@ def _decide(asked: pl.DataFrame, settings: Settings, gone: frozenset[str]) -> pl
     nth = left.with_columns(value=pl.int_range(1, pl.len() + 1).over("content_hash").cast(pl.Float64))
     dropped.append(_dropped(nth.filter(pl.col("value") > 1), "duplicate"))
     left = nth.filter(pl.col("value") == 1).drop("value")
+
+    if window.near_duplicate_similarity is not None:
+        found = near_duplicates(texts(left), window.near_duplicate_similarity)
+        like = found.select("sample_id", value="similarity")
+        compared = left.join(like, on="sample_id", how="left", maintain_order="left")
+        dropped.append(_dropped(compared.filter(pl.col("value").is_not_null()), "near_duplicate"))
+        left = compared.filter(pl.col("value").is_null()).drop("value")
 
     judged = left.hstack(denoise.decide(left, settings.perplexity).select("reason", "value"))
     dropped.append(judged.filter(pl.col("reason").is_not_null()))

@@ -11,6 +11,8 @@ from echo_dagster.lake import Lake
 from echo_dagster.refinery import window
 from echo_dagster.refinery.schema import REJECTED_SCHEMA
 
+#: Samples of these tests differ in little.
+ALIKE = {"near_duplicate_similarity": None}
 EVERYTHING = {"low_quantile": 0.0, "high_quantile": 1.0}
 NEXT = DAY + timedelta(days=1)
 
@@ -23,9 +25,8 @@ def days_of(lake, by_day):
 
 
 def asked(**sections):
-    return settings(
-        **{"perplexity": EVERYTHING, "window": {"days": 3, "held_out_user_share": 0.0}, **sections}
-    )
+    window = {"days": 3, "held_out_user_share": 0.0, **ALIKE, **sections.pop("window", {})}
+    return settings(**{"perplexity": EVERYTHING, **sections, "window": window})
 
 
 def reasons(built):
@@ -168,3 +169,24 @@ def test_nobody_is_trained_on_who_was_forgotten_since_their_samples_were_scored(
     assert (before.kept, built.kept, built.dropped) == (3, 2, 1)
     assert built.by_reason() == [{"day": NEXT, "reason": "forgotten", "n": 1}]
     assert not any(window.leaks(lake, NEXT, asked()).values())
+
+
+def test_of_near_duplicates_the_earlier_stays(tmp_path):
+    lines = [f"    total_{index} = price[{index}] * tax + shipping({index})\n" for index in range(20)]
+    context = "".join(lines)
+    other = context.replace("total_18 ", "amount ")
+    samples = {
+        DAY: [{"content_hash": "a", "prefix": context, "middle": "return sum(totals)"}],
+        NEXT: [
+            {"content_hash": "b", "prefix": other, "middle": "return sum(totals)"},
+            {"content_hash": "c", "prefix": context, "middle": "raise ValueError(tax)"},
+        ],
+    }
+    lake = days_of(Lake(tmp_path), samples)
+    built = window.training_window(
+        lake, NEXT + timedelta(days=1), asked(window={"near_duplicate_similarity": 0.7})
+    )
+    assert built.frame["sample_id"].to_list() == ["5-0", "6-1"]
+    told = built.rejected.select("sample_id", "reason", "sample_day").rows()
+    assert told == [("6-0", "near_duplicate", NEXT)]
+    assert 0.7 <= built.rejected["value"].item() < 1
