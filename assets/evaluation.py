@@ -45,6 +45,14 @@ def online_metrics(
     # day, so this self-dependency stands for it and the champion asset verifies it.
     deps=["checkpoint", "scored_samples", dg.AssetDep("evaluated_model", partition_mapping=window(-1, -1))],
     pool=ACCELERATOR_POOL,
+    check_specs=[
+        dg.AssetCheckSpec(
+            "no_near_duplicates",
+            asset="evaluated_model",
+            blocking=True,
+            description="No gap that models are compared on has a duplicate, exact or near, in training.",
+        )
+    ],
 )
 def evaluated_model(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
@@ -54,16 +62,24 @@ def evaluated_model(
     done = evaluation.evaluate_day(
         lake, day, reference_model(settings), settings, progress=progress(context, "evaluating")
     )
+    leaked = evaluation.leaks(lake, day, settings)
+    check = dg.AssetCheckResult(
+        check_name="no_near_duplicates", passed=not leaked, metadata={"near_duplicates": leaked}
+    )
+    told = {"held_out_gaps": done.n_held_out, "left_out_as_trained_on": done.n_seen}
     if done.reason is not None:
-        return dg.MaterializeResult(metadata={**rows(0, context), "status": "skipped", "reason": done.reason})
+        skipped = {"status": "skipped", "reason": done.reason}
+        return dg.MaterializeResult(metadata={**rows(0, context), **skipped, **told}, check_results=[check])
     return dg.MaterializeResult(
+        check_results=[check],
         metadata={
             **rows(done.evaluated.height, context),
             "status": "compared",
+            **told,
             "calibrated_user": dg.MetadataValue.json(done.user or {}),
             "comparison": frame_table(done.evaluated),
             **plot("comparison_plot", plots.comparison, done.evaluated),
-        }
+        },
     )
 
 

@@ -26,6 +26,7 @@ from echo_dagster.evaluation.schema import EVALUATED_SCHEMA, PREDICTION_SCHEMA
 from echo_dagster.holdout import is_held_out
 from echo_dagster.lake import Lake
 from echo_dagster.models import ResolvedModel
+from echo_dagster.near_duplicates import COMPARED, near_duplicates_of
 from echo_dagster.settings import Settings
 
 
@@ -33,7 +34,7 @@ from echo_dagster.settings import Settings
 class DayEvaluation:
     """What was compared on a day; or, with empty tables, the reason why nothing was.
 
-    `n_held_out` gaps were there to compare on; `n_seen` more are exact duplicates of training samples, and
+    `n_held_out` gaps were there to compare on; `n_seen` more are duplicates or near duplicates of training samples, and
     left out. `user` is the record of the calibrated user: its coefficients and its own calibration, or why
     none could be fitted.
     """
@@ -98,19 +99,36 @@ def evaluate_day(
     return _write(lake, day, DayEvaluation(None, predictions, evaluated, held_out.height, n_seen, record))
 
 
+def leaks(lake: Lake, day: date, settings: Settings) -> int:
+    """Count the gaps that models were compared on and that the day's training set holds, or nearly."""
+    compared = lake.read("predictions", [day]).select("sample_id").unique()
+    samples = lake.read("scored_samples", [day]).join(compared, on="sample_id", how="semi").collect()
+    return samples.height - _unseen(lake, day, samples, settings).height
+
+
 def _held_out(lake: Lake, day: date, settings: Settings) -> tuple[pl.DataFrame, int]:
     """Return the day's gaps to compare on, and how many were left out as duplicates of training samples."""
     samples = lake.read("scored_samples", [day]).drop("day").collect()
-    if lake.exists("training_set"):
-        trained_on = lake.read("training_set", [day]).select(pl.col("content_hash").unique()).collect()
-    else:
-        trained_on = samples.select("content_hash").clear()
-    unseen = samples.join(trained_on, on="content_hash", how="anti")
+    unseen = _unseen(lake, day, samples, settings)
     held_out = is_held_out(unseen["user_id"], settings.window.held_out_user_share, settings.window.seed)
     return (
         unseen.with_columns(is_held_out_user=held_out),
         samples.height - unseen.height,
     )
+
+
+def _unseen(lake: Lake, day: date, samples: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """Return the samples that the day's training set does not hold, nor nearly."""
+    if samples.is_empty() or not lake.exists("training_set"):
+        return samples
+    trained_on = lake.read("training_set", [day])
+    unseen = samples.join(trained_on.select("content_hash").unique().collect(), on="content_hash", how="anti")
+    similarity = settings.window.near_duplicate_similarity
+    if similarity is None:
+        return unseen
+    known = trained_on.select("sample_id", *COMPARED).collect()
+    alike = near_duplicates_of([known], [unseen.select("sample_id", *COMPARED)], similarity)
+    return unseen.join(alike, on="sample_id", how="anti")
 
 
 def _nothing() -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -1,7 +1,7 @@
 """The training set of a day: scored days before it, without held-out users, deduplicated, denoised, frozen.
 
-What does not live here: who is held out (`holdout.py`), what a near duplicate is (`near_duplicates.py`), the likelihood
-bands (`denoise.py`), the training itself.
+What does not live here: who is held out (`holdout.py`), what a near duplicate is (`near_duplicates.py`; both above this
+package), the likelihood bands (`denoise.py`), the training itself.
 
 Decisions are made on narrow columns, but for near duplicates; the text of a sample is read once it is known to stay.
 """
@@ -18,8 +18,8 @@ import polars as pl
 from echo_dagster.forgotten import forgotten
 from echo_dagster.holdout import is_held_out, lots
 from echo_dagster.lake import Lake
+from echo_dagster.near_duplicates import COMPARED, near_duplicates
 from echo_dagster.refinery import denoise
-from echo_dagster.refinery.near_duplicates import COMPARED, near_duplicates
 from echo_dagster.refinery.schema import REJECTED_SCHEMA, SCORED_SCHEMA
 from echo_dagster.refinery.staging import LostRows
 from echo_dagster.settings import Settings

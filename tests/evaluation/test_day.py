@@ -9,13 +9,13 @@ from logged import DAY, gap, lake_of, not_accepted
 
 from echo_dagster.evaluation import champion, gate
 from echo_dagster.evaluation.champion import StaleEvaluation, decide_day
-from echo_dagster.evaluation.day import evaluate_day
+from echo_dagster.evaluation.day import evaluate_day, leaks
 from echo_dagster.evaluation.provenance import ProvenanceMismatch
 from echo_dagster.holdout import is_held_out
 from echo_dagster.models import ResolvedModel
 from echo_dagster.optimization import job, record
 from echo_dagster.refinery.schema import SCORED_SCHEMA
-from echo_dagster.settings import Evaluation, Settings, Training
+from echo_dagster.settings import Evaluation, Settings, Training, Window
 
 YESTERDAY = DAY - timedelta(days=1)
 N_GAPS = 14
@@ -28,6 +28,7 @@ def settings(tmp_path, tiny_settings):
         start_day=YESTERDAY,
         base_model=tiny_settings,
         training=Training(min_samples=2),
+        window=Window(near_duplicate_similarity=None),  # these samples differ in little
         evaluation=Evaluation(max_new_tokens=24, bootstrap_samples=200, max_samples=12, min_samples=12),
     )
 
@@ -160,6 +161,21 @@ def test_exact_duplicates_of_training_samples_are_left_out_and_counted(lake, set
     done = evaluate_day(lake, DAY, tiny_base, settings)
     assert (done.n_held_out, done.n_seen) == (N_GAPS - 8, 8)
     assert set(done.predictions["sample_id"]).isdisjoint(scored(8)["sample_id"])
+
+
+def test_near_duplicates_of_training_samples_are_left_out_counted_and_checked(lake, settings, tiny_base):
+    write_training_set(lake, scored(2, prefix="t"))  # the texts of two gaps, under other names
+    train(lake, tiny_base, tiny_base, settings)
+    everything = evaluate_day(lake, DAY, tiny_base, settings)
+    assert (everything.n_held_out, everything.n_seen) == (N_GAPS, 0)
+    strict = settings.model_copy(update={"window": Window(near_duplicate_similarity=0.95)})
+    assert leaks(lake, DAY, settings) == 0
+    n_alike = leaks(lake, DAY, strict)
+    assert n_alike >= 2
+    compared = evaluate_day(lake, DAY, tiny_base, strict)
+    assert compared.n_seen >= n_alike and compared.n_held_out + compared.n_seen == N_GAPS
+    assert leaks(lake, DAY, strict) == 0
+    assert set(compared.predictions["sample_id"]).isdisjoint(scored(2)["sample_id"])
 
 
 def test_a_checkpoint_of_another_training_set_or_training_is_refused(lake, settings, tiny_base):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echo_dagster.refinery.near_duplicates import near_duplicates, signatures
+from echo_dagster.near_duplicates import near_duplicates, signatures
 
 COLUMNS = ("sample_id", "prefix", "middle", "suffix")
 WORD = re.compile(r"\w+|[^\w\s]")

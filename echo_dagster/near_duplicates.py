@@ -4,7 +4,8 @@ MinHash over 5-grams of tokens (Broder 1997) estimates how alike two samples are
 the few pairs that are worth comparing. Samples are taken in order, and one that is like a sample that was kept is
 dropped, so that nothing is dropped by a chain of likeness. Cost is linear in the samples, and memory is 500 bytes each.
 
-What does not live here: exact duplicates (`facts.content_hash`), and which samples are compared (`window.py`).
+What does not live here: exact duplicates (`content_hash` of a sample), and which samples are compared: those of a
+training window (`refinery/window.py`), and the held-out ones with what was trained on (`evaluation/day.py`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
+from typing import NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -55,6 +57,33 @@ def near_duplicates(samples: Iterable[pl.DataFrame], similarity: float) -> pl.Da
     Returns:
         sample_id, `like` (the sample that stays) and `similarity` (of 5-grams) of each that does not stay.
     """
+    return _found(_sketched(samples), similarity)
+
+
+def near_duplicates_of(
+    known: Iterable[pl.DataFrame], samples: Iterable[pl.DataFrame], similarity: float
+) -> pl.DataFrame:
+    """Find the samples that are nearly the same as a known one, as `near_duplicates` finds those of each other.
+
+    Args:
+        known: frames of samples, each with sample_id and `COMPARED`.
+        samples: frames of those to ask about; what they have in common does not matter.
+        similarity: from 0 to 1.
+    """
+    before, asked = _sketched(known), _sketched(samples)
+    both = _Sketched(
+        before.ids + asked.ids, before.middles + asked.middles, np.concatenate([before.signed, asked.signed])
+    )
+    return _found(both, similarity, n_known=len(before.ids))
+
+
+class _Sketched(NamedTuple):
+    ids: list[str]
+    middles: list[str]
+    signed: Signatures
+
+
+def _sketched(samples: Iterable[pl.DataFrame]) -> _Sketched:
     ids: list[str] = []
     middles: list[str] = []
     parts = [np.empty((0, _PERMUTATIONS), np.uint32)]
@@ -64,9 +93,14 @@ def near_duplicates(samples: Iterable[pl.DataFrame], similarity: float) -> pl.Da
             middles += batch.get_column("middle").str.strip_chars().to_list()
             whole = pl.concat_str(pl.col("prefix", "middle", "suffix").fill_null(""))
             parts.append(signatures(batch.select(whole).to_series()))
+    return _Sketched(ids, middles, np.concatenate(parts))
+
+
+def _found(sketched: _Sketched, similarity: float, n_known: int | None = None) -> pl.DataFrame:
+    ids, middles, signed = sketched
     found = [
         (ids[sample], ids[like], estimate)
-        for sample, like, estimate in _repeats(np.concatenate(parts), middles, similarity)
+        for sample, like, estimate in _repeats(signed, middles, similarity, n_known)
     ]
     schema = {"sample_id": pl.String(), "like": pl.String(), "similarity": pl.Float64()}
     return pl.DataFrame(found, schema=schema, orient="row")
@@ -102,18 +136,25 @@ def signatures(texts: pl.Series) -> Signatures:
     return signed
 
 
-def _repeats(signed: Signatures, middles: list[str], similarity: float) -> Iterator[tuple[int, int, float]]:
-    """Yield each sample that does not stay, the one that stays in its place, and how alike they are."""
+def _repeats(
+    signed: Signatures, middles: list[str], similarity: float, n_known: int | None
+) -> Iterator[tuple[int, int, float]]:
+    """Yield each sample that does not stay, the one that stays in its place, and how alike they are.
+
+    The first `n_known` stay whatever they are like, and the others are compared with these alone. Null: with all before
+    them that stay.
+    """
     kept: defaultdict[int, list[int]] = defaultdict(list)  # the samples that stay, by bucket
     for sample, buckets in _shared_buckets(signed):
-        alike = sorted({other for bucket in buckets for other in kept[bucket]})
+        is_known = n_known is not None and sample < n_known
+        alike = [] if is_known else sorted({other for bucket in buckets for other in kept[bucket]})
         estimates = (signed[alike] == signed[sample]).mean(axis=1).tolist() if alike else []
         for other, estimate in zip(alike, estimates, strict=True):
             if estimate >= similarity and ratio(middles[other], middles[sample]) >= 100 * similarity:
                 yield sample, other, estimate
                 break
         else:
-            for bucket in buckets:
+            for bucket in buckets if n_known is None or is_known else ():
                 if len(kept[bucket]) < _MOST_COMPARED:
                     kept[bucket].append(sample)
 
