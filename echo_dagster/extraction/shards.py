@@ -100,9 +100,7 @@ def follow_all(jobs: Sequence[Job], n_events: int) -> Iterator[Followed]:
     # Fresh processes: a fork of one that runs threads, as Polars, DuckDB and Dagster do, can hang.
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=fresh, initializer=_begin) as pool:
-        with _environment(
-            POLARS_MAX_THREADS="1"
-        ):  # there is a process for each processor: more would be in the way
+        with _environment(POLARS_MAX_THREADS="1"):  # there is a process for each processor
             done = pool.map(follow, jobs)
         yield from done
 
