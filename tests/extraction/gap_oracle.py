@@ -62,8 +62,8 @@ class Replay:
 
     def deadline(self):
         policy = self.policy
-        idle = max(self.last_inside + policy.idle_s, self.opened + policy.settle_s)
-        lifetime = self.opened + policy.lifetime_s
+        idle = max(self.last_inside + micros(policy.idle_s), self.opened + micros(policy.settle_s))
+        lifetime = self.opened + micros(policy.lifetime_s)
         return (lifetime, "lifetime") if lifetime <= idle else (idle, "idle")
 
     def end(self, now, reason):
@@ -71,7 +71,7 @@ class Replay:
             self.ended, self.reason, self.final = now, reason, self.text
 
     def day_end(self):
-        return (self.ended // DAY + 1) * DAY
+        return (self.ended // micros(DAY) + 1) * micros(DAY)
 
     def is_done(self, now):
         """Whether nothing can change any more."""
@@ -89,7 +89,7 @@ class Replay:
     def count(self, now):
         if self.accepted_at is None:
             return
-        while len(self.retained) < len(HORIZONS) and self.accepted_at + HORIZONS[len(self.retained)] <= now:
+        while len(self.retained) < len(HORIZONS) and self.accepted_at + micros(HORIZONS[len(self.retained)]) <= now:
             self.retained.append(len(self.accepted & set(self.cells)))
 
     def follow(self, event, now, last_edit):
@@ -194,9 +194,9 @@ class Replay:
 
     def move_cursor(self, offset, now, last_edit):
         policy = self.policy
-        if self.ended is not None or not policy.cursor_jump or now < self.opened + policy.settle_s:
+        if self.ended is not None or not policy.cursor_jump or now < self.opened + micros(policy.settle_s):
             return
-        if last_edit is not None and now - last_edit <= policy.cursor_grace_s:
+        if last_edit is not None and now - last_edit <= micros(policy.cursor_grace_s):
             return
         if self.start <= offset <= self.stop:
             return
@@ -229,8 +229,13 @@ class Replay:
         self.is_awaiting = None
 
 
-def seconds(moment):
-    return (moment - moment.__class__(1970, 1, 1, tzinfo=moment.tzinfo)) / timedelta(seconds=1)
+def micros(seconds):
+    return round(seconds * 1_000_000)
+
+
+def since_1970(moment):
+    """Return whole microseconds: sums and differences of seconds would not tie where times do."""
+    return (moment - moment.__class__(1970, 1, 1, tzinfo=moment.tzinfo)) // timedelta(microseconds=1)
 
 
 def replay_all(events, document, policy, until, close_open):
@@ -239,7 +244,7 @@ def replay_all(events, document, policy, until, close_open):
     text = units(document)
     last_edit = None
     for event in events:
-        now = seconds(event["ts"])
+        now = since_1970(event["ts"])
         for replay in replays:
             replay.pass_time(now)
             replay.follow(event, now, last_edit)
@@ -274,7 +279,7 @@ def result(replay, until):
     return {
         "completion_id": replay.shown["completion_id"],
         "region": replay.region,
-        "closed_at": round(replay.ended, 6),
+        "closed_at": replay.ended,
         "break_reason": replay.reason,
         "final": replay.final,
         "n_edits": replay.n_edits,

@@ -1,6 +1,6 @@
 import os
 import random
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import gap_oracle
 import polars as pl
@@ -22,7 +22,6 @@ POLICIES = [
     Policy("jumpy", idle_s=100, lifetime_s=150, cursor_jump=True, breaks_on_edit_elsewhere=False),
     Policy("patient", idle_s=3000, lifetime_s=12 * 3600, breaks_on_edit_elsewhere=False, max_final_units=60),
 ]
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def as_found(gaps):
@@ -33,7 +32,7 @@ def as_found(gaps):
         rows[row["completion_id"]] = {
             "completion_id": row["completion_id"],
             "region": by_gap.get(row["region_id"]),
-            "closed_at": round((row["closed_at"] - EPOCH) / timedelta(seconds=1), 6),
+            "closed_at": gap_oracle.since_1970(row["closed_at"]),
             "break_reason": row["break_reason"],
             "final": row["final"],
             "n_edits": row["n_edits"],
@@ -52,7 +51,7 @@ def compare(streams, policy):
         gap["completion_id"]: gap
         for events, document in streams
         if any(event["kind"] == "edited" for event in events)
-        for gap in gap_oracle.replay_all(events, document, policy, gap_oracle.seconds(until), close_open=True)
+        for gap in gap_oracle.replay_all(events, document, policy, gap_oracle.since_1970(until), close_open=True)
     }
     shown = log.filter(pl.col("kind") == "shown").height
     assert len(found) == shown
