@@ -89,7 +89,10 @@ class Replay:
     def count(self, now):
         if self.accepted_at is None:
             return
-        while len(self.retained) < len(HORIZONS) and self.accepted_at + micros(HORIZONS[len(self.retained)]) <= now:
+        while (
+            len(self.retained) < len(HORIZONS)
+            and self.accepted_at + micros(HORIZONS[len(self.retained)]) <= now
+        ):
             self.retained.append(len(self.accepted & set(self.cells)))
 
     def follow(self, event, now, last_edit):

@@ -51,7 +51,9 @@ def compare(streams, policy):
         gap["completion_id"]: gap
         for events, document in streams
         if any(event["kind"] == "edited" for event in events)
-        for gap in gap_oracle.replay_all(events, document, policy, gap_oracle.since_1970(until), close_open=True)
+        for gap in gap_oracle.replay_all(
+            events, document, policy, gap_oracle.since_1970(until), close_open=True
+        )
     }
     shown = log.filter(pl.col("kind") == "shown").height
     assert len(found) == shown
