@@ -23,8 +23,9 @@ from rapidfuzz.fuzz import ratio
 
 #: Words and single signs.
 _TOKEN = r"\w+|[^\w\s]"
-#: Ends a text so often that each of its tokens begins a 5-gram.
-_PAD = "¶" * 4
+_GRAM_TOKENS = 5
+#: Ends a text, so that each of its tokens begins a gram.
+_PAD = "¶" * (_GRAM_TOKENS - 1)
 #: What is compared of a sample: as much of its context as of exact duplicates.
 COMPARED = (pl.col("prefix").str.tail(400), pl.col("middle"), pl.col("suffix").str.head(200))
 #: Samples that share 0.7 of their 5-grams meet in one of 25 bands of 5 numbers with probability 0.99.
@@ -34,9 +35,8 @@ _PERMUTATIONS = _BANDS * _BAND_ROWS
 _MOST_COMPARED = 8
 _BATCH = 1_000
 
-_ODD = (
-    np.random.default_rng(2105).integers(0, 2**63, size=64, dtype=np.uint64) * 2 + 1
-)  # multipliers of hashes
+#: Multipliers: of the tokens of a gram, and of the numbers of a band.
+_ODD = np.random.default_rng(2105).integers(0, 2**63, size=_GRAM_TOKENS, dtype=np.uint64) * 2 + 1
 _FACTORS = np.random.default_rng(21984).integers(0, 2**31, size=_PERMUTATIONS, dtype=np.uint32) * 2 + 1
 _SHIFTS = np.random.default_rng(21985).integers(0, 2**32, size=_PERMUTATIONS, dtype=np.uint32)
 
@@ -117,13 +117,12 @@ def signatures(texts: pl.Series) -> Signatures:
     known = words.unique()
     hashes = pl.Series([crc32(word.encode()) for word in known.to_list()], dtype=pl.UInt64())
     hashed = words.replace_strict(known, hashes).to_numpy()
-    gram = len(_PAD) + 1
-    summed = np.zeros(max(len(hashed) - gram + 1, 0), np.uint64)
-    for at in range(gram):
+    summed = np.zeros(max(len(hashed) - len(_PAD), 0), np.uint64)
+    for at in range(_GRAM_TOKENS):
         summed += hashed[at : at + len(summed)] * _ODD[at]
     ends = np.cumsum(counts)
     begins = np.ones(len(hashed), bool)
-    for back in range(1, gram):
+    for back in range(1, _GRAM_TOKENS):
         begins[ends - back] = False  # the pads begin no gram
     grams = (summed[begins[: len(summed)]] >> np.uint64(32)).astype(np.uint32)
     n_grams = counts - len(_PAD)

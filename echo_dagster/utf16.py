@@ -8,7 +8,7 @@ here.
 from __future__ import annotations
 
 import re
-from codecs import utf_16_le_decode, utf_16_le_encode
+from codecs import utf_16_le_encode
 
 
 def length(text: str) -> int:
@@ -19,11 +19,6 @@ def length(text: str) -> int:
 def encode(text: str) -> bytes:
     """Return `text` as UTF-16-LE bytes: unit `i` stands at byte `2 * i`. Lone surrogates pass through."""
     return utf_16_le_encode(text, "surrogatepass")[0]  # `str.encode` looks its codec up every time
-
-
-def decode(units: bytes) -> str:
-    """Return the string of UTF-16-LE bytes; half of a surrogate pair, no character, becomes U+FFFD."""
-    return utf_16_le_decode(units, "replace", True)[0]
 
 
 def splice(text: str, offset: int, removed: int, inserted: str) -> str:

@@ -69,3 +69,10 @@ def test_streams_spread_over_all_buckets():
 def test_no_events_are_in_order(empty):
     assert streams.is_in_order(empty)
     assert streams.in_order(empty).height == 0
+
+
+def test_times_of_thousands_of_years_are_in_order():
+    log = some([(number, 0, (0, 63_000_000_000_000_000, 5)[number % 3], number % 4) for number in range(60)])
+    keys = log.select("ts", "seq", "event_id", rank=pl.int_range(pl.len()) % 2 + 1_000)
+    rows = streams.order(keys["rank"], log)
+    assert keys[rows].equals(keys.sort("rank", "ts", "seq", "event_id"))

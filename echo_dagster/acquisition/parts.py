@@ -53,9 +53,8 @@ class Writer:
         """Write what is held: for every day and part the events, and what they repeat."""
         if not self._held:
             return
-        events = pl.concat(
-            self._held, rechunk=True
-        )  # a gather from many chunks costs many times one from one
+        # a gather from many chunks costs many times one from a single one
+        events = pl.concat(self._held, rechunk=True)
         self._held, self._bytes = [], 0
         mark = events.select(pl.struct(_REPEATED).hash().alias("mark")).to_series()
         named = streams.with_buckets(events.select(*_REPEATED, mark)[mark.arg_unique()])

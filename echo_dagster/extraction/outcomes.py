@@ -95,20 +95,19 @@ def kept_rate(replaced: str, proposal: str, final: str) -> float | None:
     weigh a token by its UTF-16 units.
     """
     tokens = _TOKEN.findall(proposal)
-    new = _left_out(tokens, replaced) if replaced else range(len(tokens))
-    proposed = _units(tokens, new) if replaced else utf16.length(proposal)
+    new = _left_out(tokens, replaced)
+    proposed = _units(tokens, new)
     if not proposed:
         return None
     if proposal in final:
         return 1.0
-    lost = _left_out(tokens, final) if final else range(len(tokens))
-    return (proposed - _units(tokens, {*new}.intersection(lost) if replaced else lost)) / proposed
+    return _units(tokens, new - _left_out(tokens, final)) / proposed
 
 
-def _left_out(tokens: list[str], text: str) -> list[int]:
+def _left_out(tokens: list[str], text: str) -> set[int]:
     """Return the places of the tokens that a longest common subsequence with those of `text` leaves out."""
     steps = LCSseq.editops(tokens, _TOKEN.findall(text)).as_list()
-    return [int(at) for tag, at, _ in steps if tag == "delete"]
+    return {int(at) for tag, at, _ in steps if tag == "delete"}
 
 
 def _units(tokens: list[str], places: Iterable[int]) -> int:

@@ -184,11 +184,8 @@ class Stream:
 
     def _extend(self, gap: Gap, ts: int) -> None:
         """Start the gap's idle time again."""
-        opened_at = gap.opened_at
-        is_settled = ts + self._idle >= opened_at + self._settle
-        idle_end = ts + self._idle if is_settled else opened_at + self._settle
-        lifetime_end = opened_at + self._lifetime
-        gap.deadline = idle_end if idle_end < lifetime_end else lifetime_end
+        idle_end = max(ts + self._idle, gap.opened_at + self._settle)
+        gap.deadline = min(gap.opened_at + self._lifetime, idle_end)
 
     def _expire(self, now: int) -> None:
         """End the gaps whose time has run out: at that moment, not when the next event happened to come."""

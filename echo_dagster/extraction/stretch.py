@@ -69,8 +69,11 @@ class Edits:
         """Return a run as several: its first `at` edits, the one after them alone, and the rest in short runs."""
         events = self.events[self.first[run] : self.first[run + 1]]
         return _of_events(
-            events, [*range(0, at, max(at, 1)), at, *range(at + 1, events.height, _SHORT_RUN), events.height]
+            events, [*([0] if at else []), at, *range(at + 1, events.height, _SHORT_RUN), events.height]
         )
+
+
+_SUMMED = tuple(column.name for column in fields(Edits))[1:-3]  # what a run comes to
 
 
 def _of_events(events: pl.DataFrame, bounds: Sequence[int]) -> Edits:
@@ -91,9 +94,6 @@ def _of_events(events: pl.DataFrame, bounds: Sequence[int]) -> Edits:
         runs.append((ts[0], ts[-1], *place, typed, pasted, by_agent, is_only_typed, reasons[-1]))
     named = dict(zip(_SUMMED, zip(*runs, strict=True), strict=True))
     return Edits(bounds, **named, events=events, lengths=columns["length"], texts=columns["text"])
-
-
-_SUMMED = tuple(column.name for column in fields(Edits))[1:-3]  # what a run comes to
 
 
 class Written:
@@ -169,33 +169,33 @@ def region(
     for gap in (*opened, *measured):  # on either side of a bound of any of them an edit does something else
         is_open = gap.break_reason is None
         first, last = gap.start, gap.end
-        if is_open and (gap.awaited or gap.tracking != EDITS):
-            if gap.tracking == EDITS:
-                return None
-        elif gap.is_lost:
+        if is_open and gap.tracking != EDITS:
+            continue
+        if is_open and gap.awaited:
+            return None
+        if gap.is_lost:
             lost.append(gap)
         elif first <= start and end <= last:
             inside.append(gap)
-            low, high = first if first > low else low, last if last < high else high
+            low, high = max(low, first), min(high, last)
             if is_open:
-                born = gap.opened_at if gap.opened_at < born else born
-                longest = last - first if last - first > longest else longest
+                born, longest = min(born, gap.opened_at), max(longest, last - first)
         elif (is_open and breaks_elsewhere) or (end >= first and start <= last):
             return None
         elif start > last:
             behind.append(gap)
-            low = last + 1 if last >= low else low
+            low = max(low, last + 1)
         else:
             ahead.append(gap)
-            high = first - 1 if first <= high else high
+            high = min(high, first - 1)
     if not breaks_elsewhere:
         until = min((gap.deadline for gap in (*behind, *ahead) if gap.break_reason is None), default=NEVER)
     pieces = [piece for gap in (*inside, *lost) for piece in gap.pieces]
     if pieces:
         if any(offset < end and start < offset + len(text) for offset, text in pieces):
             return None
-        low = max(low, *(offset + len(text) for offset, text in pieces if offset < end), low)
-        high = min(high, *(offset for offset, _ in pieces if offset >= end), high)
+        low = max([low, *(offset + len(text) for offset, text in pieces if offset < end)])
+        high = min([high, *(offset for offset, _ in pieces if offset >= end)])
     return Region(low, high, inside, behind, ahead, lost, until, born, longest)
 
 
