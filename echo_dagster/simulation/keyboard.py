@@ -16,6 +16,7 @@ from echo_dagster.simulation.editor import Editor
 
 _PIECE = re.compile(r"(?:\n[ ]*)+|\w+|[^\w\n]+")
 _TOKEN = re.compile(r"\w+|\s+|[^\w\s]")
+_TRAILING = re.compile(r"(?<=[^ \n]) +(?=\n)")
 _UNDONE = ("None", "self", "pass", "data", "result", "value")
 
 
@@ -34,7 +35,7 @@ class Keyboard:
         for match in _PIECE.finditer(text):
             piece = match[0]
             if piece.startswith("\n"):
-                if self._rng.random() < 0.03:
+                if self._rng.random() < 0.03 and not self._is_after_blank():
                     self.insert("  ", "typing")
                 self._break_line(piece)
                 continue
@@ -87,9 +88,13 @@ class Keyboard:
     def format(self, start: int) -> None:
         """Take trailing blanks out from `start` to the cursor, as a formatter does on saving."""
         text = self._editor.text(self._document)
-        for match in reversed(list(re.finditer(r"(?<=[^ \n]) +(?=\n)", text[start : self.position]))):
-            self._editor.edit(self._document, start + match.start(), len(match[0]), "", "format")
+        for match in reversed(list(_TRAILING.finditer(text, start, self.position))):
+            self._editor.edit(self._document, match.start(), len(match[0]), "", "format")
             self.position -= len(match[0])
+
+    def _is_after_blank(self) -> bool:
+        """Say whether nothing but a blank or a line's start is before the cursor: `format` leaves blanks there."""
+        return self._editor.text(self._document)[: self.position][-1:] in ("", "\n", " ")
 
     def _burst(self, text: str) -> None:
         """Type without a break, a few characters to the change; then, now and then, think."""

@@ -20,6 +20,16 @@ from echo_dagster import configuration, definitions
 from echo_dagster.lake import Lake
 from echo_dagster.settings import ModelSettings, Settings
 
+#: The assets of data up to the samples, in the order in which they are made.
+DATA = (
+    "raw_events",
+    "gap_sessions",
+    "online_metrics",
+    "filtered_samples",
+    "balanced_samples",
+    "scored_samples",
+)
+
 
 @dataclass(frozen=True)
 class House:

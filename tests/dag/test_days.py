@@ -5,21 +5,13 @@ from datetime import date, timedelta
 
 import polars as pl
 import pytest
-from house import build_house
+from house import DATA, build_house
 from logs import write_day
 
 from echo_dagster.lake import Lake
 
 FIRST = date(2022, 9, 5)
 DAYS = [FIRST + timedelta(days=ahead) for ahead in range(3)]
-DATA = (
-    "raw_events",
-    "gap_sessions",
-    "online_metrics",
-    "filtered_samples",
-    "balanced_samples",
-    "scored_samples",
-)
 TABLES = (*DATA, "quarantined_events", "rejected_samples")
 
 

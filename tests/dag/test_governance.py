@@ -8,7 +8,7 @@ import dagster as dg
 import polars as pl
 import pytest
 from deltalake import DeltaTable
-from house import build_house
+from house import DATA, build_house
 from logs import write_day
 from typer.testing import CliRunner
 
@@ -21,14 +21,6 @@ from echo_dagster.lake import VersionGone
 
 FIRST = date(2022, 9, 5)
 DAYS = [FIRST + timedelta(days=ahead) for ahead in range(3)]
-DATA = (
-    "raw_events",
-    "gap_sessions",
-    "online_metrics",
-    "filtered_samples",
-    "balanced_samples",
-    "scored_samples",
-)
 
 
 def change(landing: Path, day: date, user: str, **fields: object) -> None:

@@ -3,17 +3,7 @@
 from datetime import date
 
 import polars as pl
-from house import build_house
-
-DATA = (
-    "base_model",
-    "raw_events",
-    "gap_sessions",
-    "online_metrics",
-    "filtered_samples",
-    "balanced_samples",
-    "scored_samples",
-)
+from house import DATA, build_house
 
 
 def test_the_recorded_session_and_the_cups_days_go_through(tmp_path, tiny_settings, shared_data):
@@ -37,8 +27,8 @@ def test_the_recorded_session_and_the_cups_days_go_through(tmp_path, tiny_settin
         ],
     )
     recorded = date(2025, 3, 27)
-    house.run(*DATA, first=recorded)
-    house.run(*DATA, first=date(2022, 8, 1), last=date(2022, 8, 31))
+    house.run("base_model", *DATA, first=recorded)
+    house.run("base_model", *DATA, first=date(2022, 8, 1), last=date(2022, 8, 31))
     gaps = house.lake.read("gap_sessions").collect()
     by_source = dict(gaps.group_by("source").len().iter_rows())
     assert by_source == {"vscode": 1144, "cups": 657}

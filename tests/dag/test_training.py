@@ -6,22 +6,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from house import build_house
+from house import DATA, build_house
 from logs import write_day
 
 from assets import runs
 from echo_dagster.settings import Retention
 
 FIRST = date(2022, 9, 5)
-DATA = (
-    "base_model",
-    "raw_events",
-    "gap_sessions",
-    "online_metrics",
-    "filtered_samples",
-    "balanced_samples",
-    "scored_samples",
-)
 MODEL = ("training_set", "checkpoint", "evaluated_model", "champion", "report")
 
 
@@ -31,7 +22,7 @@ def trained(tmp_path_factory, tiny_settings):
     days = [FIRST + timedelta(days=ahead) for ahead in range(3)]
     for day in days:
         write_day(house.landing, day)
-    house.run(*DATA, first=days[0], last=days[-1])
+    house.run("base_model", *DATA, first=days[0], last=days[-1])
     house.run(*MODEL, first=days[0])
     house.run(*MODEL, first=days[2])
     return house, days

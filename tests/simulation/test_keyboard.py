@@ -4,7 +4,7 @@ import random
 from collections import Counter
 from datetime import UTC, datetime
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from echo_dagster import utf16
@@ -43,6 +43,8 @@ def replayed(editor: Editor) -> str:
 
 
 @given(before=CODE, text=CODE, after=CODE, seed=st.integers(0, 50))
+@example(before="", text="\n", after="", seed=31)  # blanks slip in where a line begins
+@example(before="value", text="\n", after="", seed=31)
 @settings(max_examples=50, deadline=None)
 def test_typed_and_formatted_text_is_the_text(before, text, after, seed):
     editor, keyboard = desk(before, "\n" + after, seed)
