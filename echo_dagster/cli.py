@@ -6,21 +6,15 @@ command did goes to standard error as a table; data is the only thing on standar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from echo_dagster import terminal
-
-if TYPE_CHECKING:
-    from echo_dagster.models import ResolvedModel
-    from echo_dagster.settings import Settings
+from echo_dagster import cli_ablate, terminal
+from echo_dagster.cli_parts import CONFIG, DAY, failing_plainly, model_of, tell
 
 app = typer.Typer(
     name="echo-dagster",
@@ -29,9 +23,6 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,  # locals hold people's code
     add_completion=False,
 )
-
-_DAY = typer.Option(formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")
-_CONFIG = typer.Option("--config", help="a configuration file; by default the one ECHO_CONFIG names")
 
 
 @app.command("import")
@@ -46,9 +37,9 @@ def import_(
     """Read a tool's own log files into the experience log."""
     from echo_dagster.acquisition import landing
 
-    with _failing_plainly():
+    with failing_plainly():
         counts = landing.import_files(importer, paths, out, consent=consent, cohort=cohort, user=user)
-    _tell("imported", counts)
+    tell("imported", counts)
 
 
 @app.command()
@@ -60,7 +51,7 @@ def inspect(
     """Say which tool wrote log files and what they hold, and print the configuration that points Echo at them."""
     from echo_dagster.acquisition import importers, inspection, inspection_rows, source_patterns
 
-    with _failing_plainly():
+    with failing_plainly():
         files = inspection.files_of(paths)
         is_big = sum(file.stat().st_size for file in files) > inspection.BIG_BYTES
         with terminal.bar("inspecting (MB)") if is_big else nullcontext() as progress:
@@ -69,9 +60,9 @@ def inspect(
         typer.echo(inspection_rows.as_json(found))
     else:
         for one in found.found:
-            _tell(one.importer, inspection_rows.rows(one))
+            tell(one.importer, inspection_rows.rows(one))
         if found.unknown:
-            _tell(f"read by none of {', '.join(importers.NAMES)}", inspection_rows.unknown_rows(found))
+            tell(f"read by none of {', '.join(importers.NAMES)}", inspection_rows.unknown_rows(found))
         typer.echo(source_patterns.lines_of_yaml(found), nl=False)
     if not found.found:
         raise typer.Exit(1)
@@ -86,7 +77,7 @@ def collect(
     rate: Annotated[float, typer.Option(min=0.01, help="events a second with one token")] = 200,
     total_rate: Annotated[float, typer.Option(min=0.01, help="events a second in all")] = 5_000,
     late_days: Annotated[int, typer.Option(min=1, help="older events are refused")] = 7,
-    config: Annotated[Path | None, _CONFIG] = None,
+    config: Annotated[Path | None, CONFIG] = None,
 ) -> None:
     """Receive events over HTTP into a landing folder. ECHO_COLLECTOR_TOKENS holds the tokens that may post."""
     import os
@@ -95,7 +86,7 @@ def collect(
     from echo_dagster.acquisition import collector, collector_limits
     from echo_dagster.acquisition.privacy import pseudonymiser
 
-    with _failing_plainly():
+    with failing_plainly():
         configured = configuration.load(config)
         made = collector.application(
             landing,
@@ -118,13 +109,13 @@ def extract(
     from echo_dagster import files
     from echo_dagster.extraction import gaps, policies
 
-    with _failing_plainly():
+    with failing_plainly():
         if policy not in policies.PRESETS:
             raise ValueError(f"unknown policy {policy!r}; expected one of {', '.join(policies.PRESETS)}")
         read = files.read_events(events)
         found = gaps.extract_frame(read.events, policies.PRESETS[policy])
         files.write(found, out)
-    _tell(
+    tell(
         "extracted",
         {"events": read.events.height, "quarantined": read.quarantined.height, "gaps": found.height},
     )
@@ -135,21 +126,21 @@ def refine(
     gaps: Annotated[str, typer.Argument(help="gap sessions")],
     out: Annotated[str, typer.Option(help="where the samples go")],
     rejected: Annotated[str, typer.Option(help="where the drops go, each with its reason")],
-    config: Annotated[Path | None, _CONFIG] = None,
+    config: Annotated[Path | None, CONFIG] = None,
 ) -> None:
     """Truncate and filter gap sessions into training samples."""
     from echo_dagster import configuration, files, models
     from echo_dagster.extraction.schema import GAP_SCHEMA
     from echo_dagster.refinery import samples
 
-    with _failing_plainly():
+    with failing_plainly():
         configured = configuration.load(config)
         tokenizer = models.load_tokenizer(models.resolve(configured.base_model, configured.data_dir).path)
         kept, dropped = samples.refine(files.read(gaps, GAP_SCHEMA), tokenizer, configured)
         files.write(kept, out)
         files.write(dropped, rejected)
     reasons = dropped.group_by("reason").len().sort("len", "reason", descending=[True, False])
-    _tell(
+    tell(
         "refined", {"samples": kept.height, **{f"rejected: {reason}": n for reason, n in reasons.iter_rows()}}
     )
 
@@ -161,16 +152,16 @@ def score(
     model: Annotated[
         Path | None, typer.Option(help="a model directory; by default the configured base model")
     ] = None,
-    config: Annotated[Path | None, _CONFIG] = None,
+    config: Annotated[Path | None, CONFIG] = None,
 ) -> None:
     """Add likelihoods of C_N and C_1 under a model, in nats per token."""
     from echo_dagster import configuration, files
     from echo_dagster.refinery import perplexity, strata
     from echo_dagster.refinery.schema import SAMPLE_SCHEMA
 
-    with _failing_plainly():
+    with failing_plainly():
         configured = configuration.load(config)
-        scorer = _model(configured, model)
+        scorer = model_of(configured, model)
         with terminal.bar("scoring") as progress:
             scored = perplexity.score(
                 files.read(samples, SAMPLE_SCHEMA).with_columns(strata.stratum()),
@@ -181,7 +172,7 @@ def score(
                 progress=progress,
             )
         files.write(scored, out)
-    _tell("scored", {"samples": scored.height})
+    tell("scored", {"samples": scored.height})
 
 
 @app.command()
@@ -193,7 +184,7 @@ def train(
     model: Annotated[
         Path | None, typer.Option(help="start here; by default the configured base model")
     ] = None,
-    config: Annotated[Path | None, _CONFIG] = None,
+    config: Annotated[Path | None, CONFIG] = None,
 ) -> None:
     """Fine-tune on samples with DeepSpeed, and print the path of the model directory."""
     import os
@@ -205,9 +196,9 @@ def train(
     from echo_dagster.optimization import job
     from echo_dagster.optimization.schema import TRAINED_COLUMNS
 
-    with _failing_plainly():
+    with failing_plainly():
         configured = configuration.load(config)
-        start = _model(configured, model)
+        start = model_of(configured, model)
         chosen = files.read(samples, pl.Schema(dict.fromkeys(TRAINED_COLUMNS, pl.String())))
         lineage = {"samples": samples}
         prepared = job.prepare(chosen, start, configured.base_model.fim, configured, out, lineage)
@@ -230,7 +221,7 @@ def evaluate(
     base: Annotated[
         Path | None, typer.Option(help="compare with this; by default the configured base model")
     ] = None,
-    config: Annotated[Path | None, _CONFIG] = None,
+    config: Annotated[Path | None, CONFIG] = None,
 ) -> None:
     """Compare a model with the base model on held-out samples, with paired bootstrap intervals."""
     import polars as pl
@@ -239,10 +230,10 @@ def evaluate(
     from echo_dagster.evaluation import compare
     from echo_dagster.refinery.schema import SAMPLE_SCHEMA
 
-    with _failing_plainly():
+    with failing_plainly():
         configured = configuration.load(config)
         held_out = files.read(samples, SAMPLE_SCHEMA).with_columns(is_held_out_user=pl.lit(False))
-        models = {"base": _model(configured, base), "candidate": _model(configured, model)}
+        models = {"base": model_of(configured, base), "candidate": model_of(configured, model)}
         with terminal.bar("evaluating") as progress:
             written, compared = compare.compare(
                 held_out, models, configured.base_model.fim, configured.evaluation, progress=progress
@@ -260,22 +251,25 @@ def evaluate(
         )
 
 
+app.command(epilog=cli_ablate.EPILOG)(cli_ablate.ablate)
+
+
 @app.command()
 def simulate(
     source: Annotated[Path, typer.Option(help="a directory of real source code")],
     days: Annotated[int, typer.Option(min=1)],
-    start: Annotated[datetime, _DAY],
+    start: Annotated[datetime, DAY],
     out: Annotated[Path, typer.Option(help="a landing folder")],
     users: Annotated[int, typer.Option(min=1)] = 5,
     gaps: Annotated[int, typer.Option(min=1, help="proposals asked for, by user and day")] = 20,
     seed: Annotated[int, typer.Option()] = 17,
-    config: Annotated[Path | None, _CONFIG] = None,
+    config: Annotated[Path | None, CONFIG] = None,
 ) -> None:
     """Write the logs of simulated developers who type a real code base beside the base model."""
     from echo_dagster import configuration
     from echo_dagster.simulation import agent, workday
 
-    with _failing_plainly():
+    with failing_plainly():
         configured = configuration.load(config)
         with terminal.bar("simulating") as progress:
             made = workday.simulate(
@@ -289,7 +283,7 @@ def simulate(
                 agent=agent.from_settings(configured),
                 progress=progress,
             )
-    _tell("simulated", made.counts())
+    tell("simulated", made.counts())
 
 
 @app.command()
@@ -301,9 +295,9 @@ def materialize(
     """Materialize a range of days through Dagster; the runs stand in the history of DAGSTER_HOME."""
     from echo_dagster import definitions
 
-    with _failing_plainly(definitions.MaterializeFailed), terminal.asset_bars() as on_step:
+    with failing_plainly(definitions.MaterializeFailed), terminal.asset_bars() as on_step:
         runs = definitions.materialize(first.date(), last.date(), select=select, on_step=on_step)
-    _tell("materialized", {"runs": runs})
+    tell("materialized", {"runs": runs})
 
 
 @app.command()
@@ -315,9 +309,9 @@ def forget(
 
     from echo_dagster import definitions, files
 
-    with _failing_plainly(definitions.MaterializeFailed), terminal.asset_bars() as on_step:
+    with failing_plainly(definitions.MaterializeFailed), terminal.asset_bars() as on_step:
         done = definitions.forget(user, on_step=on_step)
-    _tell(f"forgotten: {done.pseudonym}", {**done.rows, "report pages": len(done.pages)})
+    tell(f"forgotten: {done.pseudonym}", {**done.rows, "report pages": len(done.pages)})
     if not any(done.rows.values()):
         terminal.console.print("No table held this person. With another key a name has another pseudonym.")
     if done.runs_under_way:
@@ -333,48 +327,17 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="by default reports/<day>.html in the data directory")
     ] = None,
-    config: Annotated[Path | None, _CONFIG] = None,
+    config: Annotated[Path | None, CONFIG] = None,
 ) -> None:
     """Write the report of a day from what the lake holds, and print its path."""
     from echo_dagster import configuration
     from echo_dagster.evaluation import report as reports
     from echo_dagster.lake import Lake
 
-    with _failing_plainly():
+    with failing_plainly():
         configured = configuration.load(config)
         path = reports.write(Lake(configured.lake_dir), day.date(), configured, out)
     typer.echo(path)
-
-
-def _model(configured: Settings, path: Path | None) -> ResolvedModel:
-    """Return the model directory `path`, or the configured base model."""
-    from echo_dagster import models
-
-    if path is None:
-        return models.resolve(configured.base_model, configured.data_dir)
-    return models.ResolvedModel(path.name, path, models.digest(path))
-
-
-def _tell(title: str, counts: Mapping[str, object]) -> None:
-    shown = Table(title=escape(title), show_header=False, title_justify="left")
-    for _ in range(2):
-        shown.add_column(overflow="fold")
-    for name, value in counts.items():
-        shown.add_row(escape(name), f"{value:,}" if isinstance(value, int) else escape(str(value)))
-    terminal.console.print(shown)
-
-
-@contextmanager
-def _failing_plainly(*also: type[Exception]) -> Iterator[None]:
-    """Turn errors that a user can mend into one message; anything else is a bug and keeps its traceback."""
-    from echo_dagster.lake import TableMissing
-
-    mendable: tuple[type[Exception], ...] = (ValueError, OSError, TableMissing, *also)
-    try:
-        yield
-    except mendable as error:
-        terminal.console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from error
 
 
 def main() -> None:

@@ -103,32 +103,29 @@ def leaks(lake: Lake, day: date, settings: Settings) -> int:
     """Count the gaps that models were compared on and that the day's training set holds, or nearly."""
     compared = lake.read("predictions", [day]).select("sample_id").unique()
     samples = lake.read("scored_samples", [day]).join(compared, on="sample_id", how="semi").collect()
-    return samples.height - _unseen(lake, day, samples, settings).height
+    return samples.height - unseen(lake, day, samples, settings).height
 
 
 def _held_out(lake: Lake, day: date, settings: Settings) -> tuple[pl.DataFrame, int]:
     """Return the day's gaps to compare on, and how many were left out as duplicates of training samples."""
     samples = lake.read("scored_samples", [day]).drop("day").collect()
-    unseen = _unseen(lake, day, samples, settings)
-    held_out = is_held_out(unseen["user_id"], settings.window.held_out_user_share, settings.window.seed)
-    return (
-        unseen.with_columns(is_held_out_user=held_out),
-        samples.height - unseen.height,
-    )
+    left = unseen(lake, day, samples, settings)
+    held_out = is_held_out(left["user_id"], settings.window.held_out_user_share, settings.window.seed)
+    return left.with_columns(is_held_out_user=held_out), samples.height - left.height
 
 
-def _unseen(lake: Lake, day: date, samples: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    """Return the samples that the day's training set does not hold, nor nearly."""
+def unseen(lake: Lake, day: date, samples: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """Return the samples that the training set of `day` does not hold, nor nearly."""
     if samples.is_empty() or not lake.exists("training_set"):
         return samples
     trained_on = lake.read("training_set", [day])
-    unseen = samples.join(trained_on.select("content_hash").unique().collect(), on="content_hash", how="anti")
+    left = samples.join(trained_on.select("content_hash").unique().collect(), on="content_hash", how="anti")
     similarity = settings.window.near_duplicate_similarity
     if similarity is None:
-        return unseen
+        return left
     known = trained_on.select("sample_id", *COMPARED).collect()
-    alike = near_duplicates_of([known], [unseen.select("sample_id", *COMPARED)], similarity)
-    return unseen.join(alike, on="sample_id", how="anti")
+    alike = near_duplicates_of([known], [left.select("sample_id", *COMPARED)], similarity)
+    return left.join(alike, on="sample_id", how="anti")
 
 
 def _nothing() -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from echo_dagster.scratch import remove_abandoned
 
 #: Where scratch folders are made, and how their names begin.
-_SCRATCH = ((".", "landing-"), ("spill", "gaps-"), ("lake", ".staging-"))
+_SCRATCH = ((".", "landing-"), ("spill", "gaps-"), ("spill", "ablation-"), ("lake", ".staging-"))
 
 #: Other work in progress. None of it takes a day.
 _UNFINISHED = (".pseudonym-*", "lake/.spill/*", "models/.*.????????/", "reports/.*.html.*")

@@ -1,0 +1,53 @@
+"""What the commands of `echo-dagster` share: options, messages, errors told plainly. Commands are in `cli.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from echo_dagster import terminal
+
+if TYPE_CHECKING:
+    from echo_dagster.models import ResolvedModel
+    from echo_dagster.settings import Settings
+
+DAY = typer.Option(formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")
+CONFIG = typer.Option("--config", help="a configuration file; by default the one ECHO_CONFIG names")
+
+
+def model_of(configured: Settings, path: Path | None) -> ResolvedModel:
+    """Return the model directory `path`, or the configured base model."""
+    from echo_dagster import models
+
+    if path is None:
+        return models.resolve(configured.base_model, configured.data_dir)
+    return models.ResolvedModel(path.name, path, models.digest(path))
+
+
+def tell(title: str, counts: Mapping[str, object]) -> None:
+    """Show what a command did, a line each."""
+    shown = Table(title=escape(title), show_header=False, title_justify="left")
+    for _ in range(2):
+        shown.add_column(overflow="fold")
+    for name, value in counts.items():
+        shown.add_row(escape(name), f"{value:,}" if isinstance(value, int) else escape(str(value)))
+    terminal.console.print(shown)
+
+
+@contextmanager
+def failing_plainly(*also: type[Exception]) -> Iterator[None]:
+    """Turn errors that a user can mend into one message; anything else is a bug and keeps its traceback."""
+    from echo_dagster.lake import TableMissing
+
+    mendable: tuple[type[Exception], ...] = (ValueError, OSError, TableMissing, *also)
+    try:
+        yield
+    except mendable as error:
+        terminal.console.print(f"[red]error:[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
