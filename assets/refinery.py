@@ -23,8 +23,9 @@ from assets.optimization import reference_model
 from echo_dagster import models
 from echo_dagster.configuration import load
 from echo_dagster.evaluation import plots
+from echo_dagster.evaluation import report as reports
 from echo_dagster.lake import Lake
-from echo_dagster.refinery import balance, samples, scoring
+from echo_dagster.refinery import balance, denoise, samples, scoring
 from echo_dagster.refinery import window as training_window
 from echo_dagster.refinery.schema import BALANCED_SCHEMA, SAMPLE_SCHEMA, SCORED_SCHEMA
 from echo_dagster.settings import Settings
@@ -66,7 +67,7 @@ def filtered_samples(
 def balanced_samples(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:
-    """The day's samples after stratified balancing and caps per user and document."""
+    """The day's samples after stratified balancing and caps per user, document and repository."""
     check_inputs(context, settings, lake, "filtered_samples")
     done = balance.balance_days(lake, days(context), settings)
     return dg.MaterializeResult(
@@ -74,6 +75,7 @@ def balanced_samples(
             **rows(done.kept, context),
             "rejected": table(done.by_reason()),
             "mix": frame_table(done.mix),
+            "caps": frame_table(done.caps),
             **plot("mix_plot", plots.mix, done.mix),
         },
         check_results=[conservation(done.balances())],
@@ -143,6 +145,13 @@ def training_set(
             **rows(sum(one.kept for one in built), context),
             "rejected": table([row for one in built for row in one.by_reason()]),
             "digests": table([{"day": one.day, "digest": one.digest, "samples": one.kept} for one in built]),
+            # Of the last day, which is the only one but in a backfill; the table `denoising` has every day.
+            "denoising": frame_table(denoise.with_shares(built[-1].denoising)),
+            **plot("denoising_plot", plots.denoising, built[-1].denoising),
+            # People's code stays out of metadata: the report shows it, beside the lake.
+            "just_in_and_out": dg.MetadataValue.path(
+                f"{reports.page_path(built[-1].day, settings)}#denoising"
+            ),
         },
         check_results=[
             conservation((one.day, one.considered, one.kept + one.dropped) for one in built),

@@ -32,6 +32,7 @@ from echo_dagster.evaluation.pictures import (
 __all__ = [
     "PlotError",
     "comparison",
+    "denoising",
     "funnel",
     "mix",
     "perplexity",
@@ -43,11 +44,15 @@ __all__ = [
     "trend",
 ]
 
+#: The reasons of denoising.
+_CUT_COLOURS = {"ppl_low": GREEN, "ppl_high": VERMILION, "ifd_above_one": PURPLE}
 _REASON_COLOURS = (VERMILION, AMBER, PURPLE, GREEN)
 ROLE_COLOURS = {"base": MUTED, "champion": AMBER, "candidate": BLUE}
 
 #: More rows than this in one plot cannot be read; the rest is one row named so.
 MAX_ROWS = 24
+
+_MIX_WIDTH = 340
 
 #: Names can hold anything. A list of names as the order becomes a program in the chart; a number does not.
 _BY_PLACE = alt.EncodingSortField(field="place", op="min")
@@ -115,30 +120,91 @@ def reasons(counts: pl.DataFrame) -> alt.LayerChart:
 
 
 def mix(strata: pl.DataFrame) -> alt.LayerChart:
-    """Shares of the strata before and after balancing, joined by a line.
+    """Shares of the strata before and after balancing, joined by a line and told in figures.
+
+    The row of all strata beyond `MAX_ROWS` has figures only: its share is that of many, and would squeeze the others.
 
     Args:
         strata: columns `stratum` (str), `n_before` and `n_after` (rows), one row per stratum.
     """
+    return styled(_before_and_after(strata, "share of the day's samples"))
+
+
+def _before_and_after(strata: pl.DataFrame, title: str) -> Any:
     shown = _top(
         strata.sort("n_before", "stratum", descending=[True, False]), "stratum", ["n_before", "n_after"]
     )
     shares = shown.with_row_index("place").select(
-        "stratum", "place", before=_share("n_before"), after=_share("n_after")
+        "stratum",
+        "place",
+        before=_share("n_before"),
+        after=_share("n_after"),
+        is_rest=pl.lit(len(strata) > MAX_ROWS) & (pl.col("place") == MAX_ROWS - 1),
     )
     points = pl.concat(
         [shares.with_columns(mix=pl.lit(mix), share=pl.col(mix)) for mix in ("before", "after")]
     )
     base = alt.Chart(_data(points)).encode(y=alt.Y("stratum:N", sort=_BY_PLACE, title=None))
-    lines = base.mark_rule(color=MUTED, strokeWidth=1.5).encode(x="before:Q", x2="after:Q")
-    dots = base.mark_point(filled=True, size=70, opacity=1).encode(
-        x=alt.X("share:Q", title="share of the day's samples", axis=alt.Axis(format=".0%")),
+    named = base.transform_filter("!datum.is_rest")
+    lines = named.mark_rule(color=MUTED, strokeWidth=1.5).encode(x="before:Q", x2="after:Q")
+    dots = named.mark_point(filled=True, size=70, opacity=1).encode(
+        x=alt.X("share:Q", title=title, axis=alt.Axis(format=".3~p", tickCount=6)),
         color=alt.Color(
             "mix:N", title=None, scale=alt.Scale(domain=["before", "after"], range=[MUTED, BLUE])
         ),
         shape=alt.Shape("mix:N", scale=alt.Scale(domain=["before", "after"], range=["diamond", "circle"])),
     )
-    return styled(alt.layer(lines, dots).properties(width=460, height=alt.Step(22)))
+    figures = (
+        base.transform_filter("datum.mix === 'after'")
+        .transform_calculate(label="format(datum.before, '.1%') + ' → ' + format(datum.after, '.1%')")
+        .mark_text(align="left", color=TEXT)
+        .encode(x=alt.value(_MIX_WIDTH + 14), text="label:N")
+    )
+    return alt.layer(lines, dots, figures).properties(width=_MIX_WIDTH, height=alt.Step(22))
+
+
+def denoising(cut: pl.DataFrame) -> alt.HConcatChart:
+    """What denoising did to the mix: shares before and after it, and what each stratum lost, by reason.
+
+    Args:
+        cut: rows of `DENOISING_SCHEMA`; scorers are added up.
+    """
+    by_stratum = cut.group_by("stratum").agg(
+        pl.col("n_before", "n_after", *(f"n_{reason}" for reason in _CUT_COLOURS)).sum()
+    )
+    in_order = by_stratum.sort("n_before", "stratum", descending=[True, False])
+    shares = _before_and_after(in_order, "share of all samples")
+    reasons = list(_CUT_COLOURS)
+    lost = (
+        _top(in_order, "stratum", ["n_before", *(f"n_{reason}" for reason in reasons)])
+        .with_row_index("place")
+        .unpivot(
+            [f"n_{reason}" for reason in reasons],
+            index=["place", "stratum", "n_before"],
+            variable_name="reason",
+        )
+        .with_columns(pl.col("reason").str.strip_prefix("n_"), share=pl.col("value") / pl.col("n_before"))
+    )
+    bars = (
+        alt.Chart(_data(lost))
+        .mark_bar(height=12)
+        .encode(
+            y=alt.Y("stratum:N", sort=_BY_PLACE, title=None, axis=None),
+            x=alt.X(
+                "share:Q", title="dropped, share of the stratum", axis=alt.Axis(format=".0%", tickCount=5)
+            ),
+            color=alt.Color(
+                "reason:N",
+                title=None,
+                sort=reasons,
+                scale=alt.Scale(domain=reasons, range=list(_CUT_COLOURS.values())),
+            ),
+        )
+        .properties(width=240, height=alt.Step(22))
+    )
+    return styled(
+        alt.hconcat(shares, bars, spacing=30).resolve_scale(color="independent", shape="independent")
+    )
 
 
 def perplexity(scored: pl.DataFrame, width_nats: float = 0.25) -> alt.Chart:

@@ -25,7 +25,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import echo_dagster
-from echo_dagster.evaluation import plots, report_facts, report_models
+from echo_dagster.evaluation import plots, report_denoising, report_facts, report_models
 from echo_dagster.evaluation.report_samples import Browser, browse
 from echo_dagster.lake import Lake
 from echo_dagster.secrets import mask
@@ -36,13 +36,18 @@ MAX_SAMPLES = 1000
 MISSING = "—"
 
 
+def page_path(day: date, settings: Settings) -> Path:
+    """Return where the report of `day` stands, or will."""
+    return settings.data_dir / "reports" / f"{day.isoformat()}.html"
+
+
 def write(lake: Lake, day: date, settings: Settings, out: Path | None = None) -> Path:
     """Write the report of `day` to `out`, by default `<data_dir>/reports/<day>.html`, and return its path.
 
     The file appears whole or not at all.
     """
     page = render(lake, day, settings)
-    path = settings.data_dir / "reports" / f"{day.isoformat()}.html" if out is None else out
+    path = page_path(day, settings) if out is None else out
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -65,6 +70,7 @@ def render(lake: Lake, day: date, settings: Settings) -> str:
         "online": report_facts.online(lake, day),
         "mix": report_facts.mix(lake, day),
         "likelihood": report_facts.likelihood(lake, day, settings),
+        "denoising": report_denoising.denoising(lake, day, settings, mask),
         "training": report_models.training(lake, day, settings),
         "compared": report_models.compared(lake, day),
         "decision": report_models.decision(lake, day),
@@ -94,6 +100,8 @@ def _plots(facts: Mapping[str, Any], offline: pl.DataFrame | None) -> dict[str, 
         charts["mix"] = plots.mix(facts["mix"]["strata"])
     if "samples" in facts["likelihood"] and len(facts["likelihood"]["samples"]):
         charts["likelihood"] = plots.perplexity(facts["likelihood"]["samples"])
+    if "strata" in facts["denoising"]:
+        charts["denoising"] = plots.denoising(facts["denoising"]["strata"])
     if facts["training"].get("history"):
         try:
             charts["loss"] = plots.training_curve(facts["training"]["history"])

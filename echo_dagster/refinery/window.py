@@ -28,7 +28,7 @@ from echo_dagster.settings import Settings
 TRAINING_SCHEMA = pl.Schema({**SCORED_SCHEMA, "sample_day": pl.Date()})
 
 _ASKED = ("sample_id", "user_id", "language", "outcome", "middle_tokens", "content_hash", "opened_at")
-_LIKELIHOODS = ("middle_nats_per_token", "ifd")
+_LIKELIHOODS = ("middle_nats_per_token", "ifd", "scorer")
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,14 @@ class TrainingSet:
 
     `frame` is TRAINING_SCHEMA by day and sample, `rejected` REJECTED_SCHEMA (stage `denoise`). `digest` is
     the content's address. `days` are the days of the window, `by_day` how many samples each of them gave,
-    `considered` how many scored samples the window holds.
+    `considered` how many scored samples the window holds. `denoising` is DENOISING_SCHEMA: what the likelihood bands
+    did to the mix.
     """
 
     day: date
     frame: pl.DataFrame
     rejected: pl.DataFrame
+    denoising: pl.DataFrame
     digest: str
     days: tuple[date, ...]
     by_day: dict[date, int]
@@ -90,7 +92,7 @@ def training_window(
     scored = _scored(lake, days)
     asked = scored.select("sample_day", *_ASKED, *_LIKELIHOODS).collect()
     in_order = asked.sort("sample_day", "opened_at", "sample_id")
-    decided = _decide(in_order, settings, forgotten(lake), lambda left: _texts(scored, left))
+    decided, denoising = _decide(in_order, settings, forgotten(lake), lambda left: _texts(scored, left))
     kept = decided.filter(pl.col("reason").is_null())
     frame = (
         scored.join(kept.lazy().select("sample_day", "sample_id"), on=["sample_day", "sample_id"], how="semi")
@@ -108,13 +110,14 @@ def training_window(
     if len(frame) + len(rejected) != len(asked):
         raise LostRows(f"{len(asked)} scored samples became {len(frame)} kept and {len(rejected)} rejected")
     by_day = dict.fromkeys(days, 0) | dict(frame.group_by("sample_day").len().iter_rows())
-    return TrainingSet(day, frame, rejected, content_digest(frame), days, by_day, len(asked))
+    return TrainingSet(day, frame, rejected, denoising, content_digest(frame), days, by_day, len(asked))
 
 
 def write_training_set(lake: Lake, day: date, days: Sequence[date] | None, settings: Settings) -> TrainingSet:
-    """Build the training set of `day` and write it: training_set, and rejected_samples of stage `denoise`."""
+    """Build the training set of `day` and write it: training_set, denoising, and rejected_samples of that stage."""
     built = training_window(lake, day, settings, days)
     today = pl.lit(day).alias("day")
+    lake.replace("denoising", built.denoising.select(today, pl.all()), [day])
     lake.replace("training_set", built.frame.select(today, pl.all()), [day])
     lake.replace(
         "rejected_samples", built.rejected.select(today, pl.all()), [day], where={"stage": "denoise"}
@@ -170,8 +173,8 @@ def _decide(
     settings: Settings,
     gone: frozenset[str],
     texts: Callable[[pl.DataFrame], Iterator[pl.DataFrame]],
-) -> pl.DataFrame:
-    """Add `reason` (null: kept) and `value`, one rule after another, each on what is left."""
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Add `reason` (null: kept) and `value`, one rule after another, each on what is left; with DENOISING_SCHEMA."""
     window = settings.window
     # a run that began before somebody was forgotten can write their samples after: what is learnt cannot be removed
     is_gone = asked["user_id"].is_in(gone)
@@ -192,13 +195,15 @@ def _decide(
         dropped.append(_dropped(compared.filter(pl.col("value").is_not_null()), "near_duplicate"))
         left = compared.filter(pl.col("value").is_null()).drop("value")
 
-    judged = left.hstack(denoise.decide(left, settings.perplexity).select("reason", "value"))
+    decided = denoise.decide(left, settings.perplexity)
+    denoising = denoise.cut(decided, settings.perplexity)
+    judged = left.hstack(decided.select("reason", "value"))
     dropped.append(judged.filter(pl.col("reason").is_not_null()))
     left = judged.filter(pl.col("reason").is_null())
 
     drawn = left.with_columns(lots(left["sample_id"], window.seed)).sort("lot", "sample_id").drop("lot")
     dropped.append(_dropped(drawn.slice(window.max_samples), "over_max_samples"))
-    return pl.concat([drawn.head(window.max_samples), *dropped], how="vertical")
+    return pl.concat([drawn.head(window.max_samples), *dropped], how="vertical"), denoising
 
 
 def _dropped(rows: pl.DataFrame, reason: str) -> pl.DataFrame:

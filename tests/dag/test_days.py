@@ -56,6 +56,40 @@ def test_running_a_range_again_gives_the_same_rows(range_house):
     assert_same(before, contents(range_house.lake))
 
 
+def told(result, asset: str) -> dict:
+    """What the run says of an asset."""
+    (made,) = (
+        event for event in result.get_asset_materialization_events() if event.asset_key.path == [asset]
+    )
+    return made.materialization.metadata
+
+
+def test_a_run_tells_what_the_balance_and_the_denoising_did_and_shows_nobodys_code(range_house):
+    lake, day = range_house.lake, DAYS[-1] + timedelta(days=1)
+    balanced = told(range_house.run("balanced_samples", first=DAYS[0]), "balanced_samples")
+    assert balanced["mix_plot"].value.startswith("![plot](data:image/png;base64,")
+    caps = {record.data["cap"]: record.data for record in balanced["caps"].records}
+    samples = lake.read("filtered_samples", [DAYS[0]]).collect()
+    assert caps["user"]["n"] == samples["user_id"].n_unique()
+    assert caps["document"]["n"] == samples.select("user_id", "document").n_unique()
+
+    denoised = told(range_house.run("training_set", first=day), "training_set")
+    assert denoised["denoising_plot"].value.startswith("![plot](data:image/png;base64,")
+    told_of = [record.data for record in denoised["denoising"].records]
+    kept = lake.read("training_set", [day]).collect()
+    assert sum(row["n_after"] for row in told_of) == kept.height > 0
+    assert lake.read("denoising", [day]).select(pl.col("n_before").sum()).collect().item() == sum(
+        row["n_before"] for row in told_of
+    )
+    assert denoised["just_in_and_out"].value.endswith(f"reports/{day}.html#denoising")
+    range_house.run("report", first=day)
+    page = (range_house.settings.data_dir / "reports" / f"{day}.html").read_text(encoding="utf-8")
+    assert '<section id="denoising"' in page and "Just out" in page
+    metadata = str({**balanced, **denoised})
+    assert not [user for user in samples["user_id"].unique() if user in metadata]
+    assert not [middle for middle in kept["middle"].unique() if middle.strip() in metadata]
+
+
 def test_every_gap_is_a_sample_or_a_rejection_with_a_reason(range_house):
     lake = range_house.lake
     for day in DAYS:

@@ -17,7 +17,13 @@ from echo_dagster.evaluation.schema import CHAMPION_SCHEMA, EVALUATED_SCHEMA, ON
 from echo_dagster.extraction.schema import GAP_SCHEMA
 from echo_dagster.lake import Lake
 from echo_dagster.optimization.schema import CHECKPOINT_SCHEMA
-from echo_dagster.refinery.schema import BALANCED_SCHEMA, REJECTED_SCHEMA, SAMPLE_SCHEMA, SCORED_SCHEMA
+from echo_dagster.refinery.schema import (
+    BALANCED_SCHEMA,
+    DENOISING_SCHEMA,
+    REJECTED_SCHEMA,
+    SAMPLE_SCHEMA,
+    SCORED_SCHEMA,
+)
 
 Row = dict[str, Any]
 
@@ -36,6 +42,7 @@ SCHEMAS = {
     "scored_samples": SCORED_SCHEMA,
     "rejected_samples": REJECTED_SCHEMA,
     "training_set": pl.Schema({**SCORED_SCHEMA, "sample_day": pl.Date()}),
+    "denoising": DENOISING_SCHEMA,
     "checkpoint": CHECKPOINT_SCHEMA,
     "predictions": PREDICTION_SCHEMA,
     "online_metrics": ONLINE_SCHEMA,
@@ -153,6 +160,7 @@ def build(
         ],
     )
     put(lake, "training_set", trained)
+    put(lake, "denoising", _denoising(window, reasons))
     put(lake, "checkpoint", [_checkpoint(len(trained), history)])
     put(lake, "predictions", [row for sample in scored for row in _predictions(sample)])
     days = [(DAY - timedelta(days=back), back) for back in range(6)]
@@ -190,8 +198,22 @@ def _scored(row: Row, nats: float) -> Row:
     return {**row, **likelihoods, "stratum": stratum, "scorer": "base"}
 
 
+LOW, HIGH = 0.3, 3.5
+
+
 def _band(nats: float) -> str | None:
-    return "ppl_high" if nats > 3.5 else "ppl_low" if nats < 0.3 else None
+    return "ppl_high" if nats > HIGH else "ppl_low" if nats < LOW else None
+
+
+def _denoising(window: list[Row], reasons: dict[str, str | None]) -> list[Row]:
+    rows = []
+    for stratum in sorted({row["stratum"].rpartition("/")[0] for row in window}):
+        found = [reasons[row["sample_id"]] for row in window if row["stratum"].startswith(f"{stratum}/")]
+        told = {"n_before": len(found), "n_after": found.count(None), "n_ifd_above_one": 0}
+        cut = {f"n_{reason}": found.count(reason) for reason in ("ppl_low", "ppl_high")}
+        band = {"low_nats": LOW, "high_nats": HIGH, "band_of": "stratum", "max_ifd": 1.0}
+        rows.append({"scorer": "base", "stratum": stratum, **told, **cut, **band})
+    return rows
 
 
 def _checkpoint(n_samples: int, history: Path | None) -> Row:

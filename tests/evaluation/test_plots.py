@@ -15,6 +15,16 @@ from echo_dagster.evaluation.schema import EVALUATED_SCHEMA
 
 STEPS = pl.DataFrame({"step": ["gaps closed", "filtered"], "n_kept": [1144, 612], "n_rejected": [0, 532]})
 HISTORY = [{"step": n, "loss_nats_per_token": 3.0 / n, "learning_rate": 5e-5 / n} for n in range(1, 30)]
+CUT = pl.DataFrame(
+    {
+        "stratum": ["python/9-24", "python/9-24", "go/1-8"],
+        "n_before": [30, 30, 40],
+        "n_after": [20, 25, 35],
+        "n_ppl_low": [2, 0, 0],
+        "n_ppl_high": [8, 5, 4],
+        "n_ifd_above_one": [0, 0, 1],
+    }
+)
 DAYS = [date(2026, 1, day) for day in range(5, 9)]
 
 
@@ -43,6 +53,7 @@ def all_charts():
             pl.DataFrame({"stratum": ["python", "json"], "n_before": [30, 10], "n_after": [20, 20]})
         ),
         "perplexity": plots.perplexity(scored),
+        "denoising": plots.denoising(CUT),
         "loss": plots.training_curve(HISTORY),
         "comparison": plots.comparison(evaluated()),
         "trend": plots.trend(points, marks),
@@ -130,6 +141,32 @@ def test_more_strata_than_one_can_read_are_added_up():
     assert sum(shown.values()) == pytest.approx(1)
 
 
+def test_many_small_strata_do_not_squeeze_the_large_ones():
+    many = pl.DataFrame(
+        {"stratum": [f"s{n:02d}" for n in range(60)], "n_before": [10] * 60, "n_after": [5] * 60}
+    )
+    assert [row["is_rest"] for row in rows(plots.mix(many)) if row["stratum"] == "37 others"] == [True, True]
+    found = texts(plots.mix(many))
+    assert "61.7% → 61.7%" in found and "0.2%" in found and "60%" not in found, (
+        "the axis ends before the rest"
+    )
+    assert not any(row["is_rest"] for row in rows(plots.mix(many.head(plots.MAX_ROWS))))
+
+
+def test_denoising_adds_scorers_up_and_shows_what_each_stratum_lost():
+    found = rows(CHARTS["denoising"])
+    shares = {(row["stratum"], row["mix"]): row["share"] for row in found if "mix" in row}
+    assert shares["python/9-24", "before"] == 0.6 and shares["python/9-24", "after"] == pytest.approx(45 / 80)
+    lost = {(row["stratum"], row["reason"]): row["share"] for row in found if "reason" in row}
+    assert lost["python/9-24", "ppl_high"] == pytest.approx(13 / 60)
+    assert lost["go/1-8", "ifd_above_one"] == 1 / 40 and lost["go/1-8", "ppl_low"] == 0
+    assert [text for text in texts(CHARTS["denoising"]) if text in ("before", "after", "ppl_low")] == [
+        "before",
+        "after",
+        "ppl_low",
+    ], "one legend each"
+
+
 def test_perplexity_count_every_sample_and_gather_the_tail():
     values = [0.1] * 5 + [1.1] * 200 + [80.0]
     chart = plots.perplexity(
@@ -202,6 +239,7 @@ def test_plots_of_nothing_are_empty_and_not_an_error():
     nothing = (
         plots.funnel(STEPS.clear()),
         plots.mix(pl.DataFrame(schema={"stratum": pl.String, "n_before": pl.Int64, "n_after": pl.Int64})),
+        plots.denoising(CUT.clear()),
         plots.perplexity(pl.DataFrame(schema={"middle_nats_per_token": pl.Float64})),
         plots.comparison(evaluated().clear()),
         plots.reasons(pl.DataFrame(schema={"reason": pl.String, "rows": pl.Int64})),
@@ -233,6 +271,7 @@ def test_names_can_hold_anything():
         plots.funnel(STEPS.with_columns(step=pl.lit(hostile))),
         plots.reasons(pl.DataFrame({"reason": [hostile], "rows": [1]})),
         plots.mix(pl.DataFrame({"stratum": [hostile], "n_before": [1], "n_after": [1]})),
+        plots.denoising(CUT.with_columns(stratum=pl.lit(hostile))),
         plots.perplexity(pl.DataFrame({"middle_nats_per_token": [1.0], "verdict": [hostile]})),
         plots.trend(
             pl.DataFrame({"day": DAYS[:1], "series": ["acceptance rate"], "value": [0.2]}),

@@ -84,10 +84,32 @@ def test_the_window_is_denoised(tmp_path):
     built = window.training_window(
         days_of(Lake(tmp_path), {DAY: [*ladder, noise]}),
         NEXT,
-        asked(perplexity={"low_quantile": 0.05, "high_quantile": 0.95, "min_stratum": 2}),
+        asked(perplexity={"low_quantile": 0.1, "high_quantile": 0.9, "min_stratum": 2}),
     )
     assert reasons(built) == {"5-0": "ppl_low", "5-10": "ppl_high", "5-11": "ifd_above_one"}
     assert set(built.rejected["stage"]) == {"denoise"}
+
+
+def test_what_denoising_did_to_the_mix_is_written_beside_the_training_set(tmp_path):
+    ladder = [{"middle_nats_per_token": float(step)} for step in range(1, 12)]
+    others = [
+        {"language": "go", "ifd": 3.0},
+        {"language": "go"},
+        {"user_id": "u_out", "content_hash": "hash0"},
+    ]
+    lake = days_of(Lake(tmp_path), {DAY: [*ladder, *others]})
+    bands = {"low_quantile": 0.1, "high_quantile": 0.9, "min_stratum": 11}
+    for _ in range(2):
+        built = window.write_training_set(lake, NEXT, None, asked(perplexity=bands))
+    assert reasons(built)["5-13"] == "duplicate", "it never came to this step"
+    assert built.denoising.drop("scorer", "max_ifd").rows() == [
+        ("python/9-24", 11, 9, 1, 1, 0, 2.0, 10.0, "stratum"),
+        ("go/9-24", 2, 1, 0, 0, 1, 1.0, 10.0, "all"),
+    ]
+    assert (
+        lake.read("denoising").collect().sort("stratum", descending=True).drop("day").equals(built.denoising)
+    )
+    assert built.denoising["n_after"].sum() == built.kept
 
 
 def test_a_large_window_is_a_seeded_sample(tmp_path):
