@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -18,10 +17,10 @@ from datetime import date
 from pathlib import Path
 from statistics import median
 
-import psutil
 from rich.table import Table
 
 from benchmarks.log import EDITS_PER_PROPOSAL, write_log
+from benchmarks.watched import watch
 from echo_dagster.acquisition import landing
 from echo_dagster.extraction import days as extraction
 from echo_dagster.extraction.policies import PRESETS
@@ -129,26 +128,8 @@ def _together(steps: list[Step]) -> Step:
 
 def _run(folder: Path, what: str) -> Step:
     """Run a step in a fresh process and watch what it and its children hold."""
-    command = [sys.executable, "-m", "benchmarks.events", what, str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
-        peak = 0
-        while child.poll() is None:
-            peak = max(peak, _held(child.pid))
-            time.sleep(0.1)
-        assert child.stdout is not None
-        told = child.stdout.read()
-    if child.returncode:
-        raise RuntimeError(f"{what} ended with exit status {child.returncode}")
-    return Step(what, json.loads(told)["seconds"], peak)
-
-
-def _held(pid: int) -> int:
-    """Return the bytes that a process and its children hold; what they share counts for each of them."""
-    try:
-        process = psutil.Process(pid)
-        return sum(some.memory_info().rss for some in (process, *process.children(recursive=True)))
-    except psutil.Error:  # one of them has just ended
-        return 0
+    done = watch([sys.executable, "-m", "benchmarks.events", what, str(folder)])
+    return Step(what, json.loads(done.output)["seconds"], done.peak_bytes)
 
 
 if __name__ == "__main__":

@@ -105,7 +105,7 @@ def measure(folder: Path, recording: Path | None = None) -> Iterator[tuple[str, 
         folder: for files made on the way.
         recording: a VS Code workspace recording.
     """
-    logs = {"simulated days": simulated(_library())}
+    logs = {"simulated days": simulated(library())}
     if recording is not None:
         imported = folder / "recording.parquet"
         landing.import_files("vscode_recording", [recording], imported, consent=True, data_dir=folder)
@@ -149,7 +149,7 @@ def simulated(
     return events.frame([events.to_row(event) for session in sessions for event in session.editor.events])
 
 
-def _library() -> Path:
+def library() -> Path:
     """Return a folder of real code that is on every machine that runs this."""
     import dagster
 

@@ -81,6 +81,27 @@ def test_a_signature_estimates_how_alike_two_texts_are(pieces):
         assert (one == other).mean() == pytest.approx(jaccard(row, copy), abs=0.2)
 
 
+@given(texts=st.lists(st.text("aé_1 .\n¶中\x01\x00", max_size=12), min_size=1, max_size=12))
+def test_a_signature_does_not_depend_on_the_texts_beside_it(texts):
+    together = signatures(pl.Series(texts, dtype=pl.String))
+    assert together.tolist() == [signatures(pl.Series([text]))[0].tolist() for text in texts]
+
+
+def test_tokens_are_words_and_signs_whatever_the_white_space():
+    def same(one, other):
+        return bool((signatures(pl.Series([one])) == signatures(pl.Series([other]))).all())
+
+    assert same("if größe>=1 :\n\treturn", " if  größe > = 1:return")
+    assert not same("total", "tot al") and not same("a(b)", "a(b")
+    assert not same("größe", "gröse") and not same("ab", "ba")
+    assert same("", " \n\t") and not same("", "x")
+
+
+def test_a_sample_takes_250_bytes():
+    signed = signatures(pl.Series(["def area(radius):", ""]))
+    assert signed.nbytes == 2 * 250
+
+
 def test_the_earlier_sample_stays_and_is_named():
     context = " ".join(f"word{index}" for index in range(90))
     rows = [
