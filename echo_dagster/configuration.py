@@ -29,6 +29,7 @@ def load(path: str | Path | None = None) -> Settings:
     """
     from echo_dagster.acquisition import importers
     from echo_dagster.extraction import policies
+    from echo_dagster.refinery import quality
 
     file = _find(path or os.environ.get("ECHO_CONFIG") or resource("configs", "pipeline.yaml"))
     raw = _read(file)
@@ -61,6 +62,9 @@ def load(path: str | Path | None = None) -> Settings:
         mistakes.append(
             f"extraction.policy: {policy!r} is unknown; expected one of {', '.join(policies.PRESETS)}"
         )
+    named = (raw.get("quality") or {}).get("filters") if isinstance(raw.get("quality"), dict) else None
+    if isinstance(named, list):
+        mistakes += quality.mistakes([name for name in named if isinstance(name, str)])
     if settings is not None:
         if _sibling(file, "deepspeed", settings.training.deepspeed) is None:
             mistakes.append(
@@ -72,6 +76,8 @@ def load(path: str | Path | None = None) -> Settings:
             for name in sorted(set(names))
             if names.count(name) > 1
         ]
+        if settings.quality.min_comment_share > settings.quality.max_comment_share:
+            mistakes.append("quality.min_comment_share: expected at most quality.max_comment_share")
         if settings.perplexity.low_quantile >= settings.perplexity.high_quantile:
             mistakes.append("perplexity.low_quantile: expected less than perplexity.high_quantile")
         mistakes += [

@@ -55,8 +55,19 @@ class Truncation(_Section):
 
 
 class Quality(_Section):
-    """Thresholds of the quality filters. File-level figures follow BigCode's and OpenCoder's filters."""
+    """Which quality filters run, in which order, and their thresholds. Where each comes from: docs/refinery.md."""
 
+    filters: tuple[str, ...] = Field(
+        default=(
+            *("no_consent", "censored", "language_unknown", "language_excluded"),
+            *("bot_volume", "bot_rhythm", "bot_acceptance", "bot_speed"),
+            *("reverted", "blank", "unchanged", "reversal", "paste_dominated", "agent_dominated"),
+            *("generated", "long_lines", "low_alphanumeric", "encoded", "comment_share"),
+            *("too_long", "too_short", "low_chars_per_token", "copy_of_suffix", "repetition", "degenerate"),
+            *("syntax_errors_increased", "secret"),
+        ),
+        description="which filters run, in this order; one that is left out is switched off",
+    )
     min_middle_chars: PositiveInt = Field(
         default=3, description="fewest characters of C_N that are not white space"
     )
@@ -68,16 +79,41 @@ class Quality(_Section):
     max_encoded_chars: PositiveInt = Field(
         default=1024, description="longest run of base64 or hex in that file"
     )
+    min_comment_share: Share = Field(
+        default=0.0, description="fewest comments in that file, of its characters; 0: it needs none"
+    )
+    max_comment_share: Share = Field(default=0.8, description="most comments in that file, of its characters")
+    min_chars_per_token: Annotated[float, Field(ge=0)] = Field(
+        default=2.0, description="characters of the context / its tokens, by the base model's tokenizer"
+    )
     max_pasted_share: Share = Field(default=0.5, description="pasted characters / characters of C_N")
     max_agent_share: Share = Field(default=0.5, description="characters an agent wrote / characters of C_N")
     max_repeated_line_share: Share = Field(
         default=0.5, description="lines of C_N that repeat an earlier one of it"
+    )
+    max_repeated_gram_share: Share = Field(
+        default=0.5, description="8-grams of characters that repeat an earlier one of their line of C_N"
     )
     max_suffix_copy_share: Share = Field(
         default=0.5, description="how much of C_N may stand in the suffix already"
     )
     min_suffix_copy_chars: PositiveInt = Field(
         default=10, description="a shorter copy of the suffix is chance"
+    )
+    min_bot_proposals: Annotated[int, Field(ge=2)] = Field(
+        default=50, description="a user with fewer proposals in a day is no bot, however they work"
+    )
+    max_user_proposals: PositiveInt = Field(
+        default=10_000, description="new proposals that one user is shown in a day"
+    )
+    min_pause_dispersion: Share = Field(
+        default=0.1, description="how much the pauses between a user's proposals differ: 0 is a clock"
+    )
+    max_untouched_share: Share = Field(
+        default=0.95, description="of a user's proposals, those accepted without a key typed"
+    )
+    max_typing_speed: Annotated[float, Field(gt=0)] = Field(
+        default=30.0, description="characters that a user types in a second"
     )
     languages: tuple[str, ...] = Field(
         default=(), description="languages to keep; empty keeps every known one"
@@ -97,8 +133,14 @@ class Balance(_Section):
     max_document_share: Share = Field(
         default=0.1, description="of a day's samples; never below one document's equal share"
     )
+    max_repository_share: Share = Field(
+        default=0.5, description="of a day's samples; never below one repository's equal share"
+    )
+    min_cap: Annotated[int, Field(ge=0)] = Field(
+        default=100, description="no user, document or repository is cut to fewer samples a day"
+    )
     min_stratum: Annotated[int, Field(ge=0)] = Field(
-        default=8, description="no cap and no quota goes below this"
+        default=8, description="no stratum is cut to fewer samples a day for the mix"
     )
     seed: int = Field(default=17, description="the same seed draws the same samples")
 
@@ -106,9 +148,13 @@ class Balance(_Section):
 class Perplexity(_Section):
     """Scoring and the bands that denoising keeps, per stratum."""
 
+    scorer: Literal["model", "token_prior"] = Field(
+        default="model",
+        description="the reference model, or counts of tokens for machines that have no time for it",
+    )
     batch_tokens: PositiveInt = Field(default=4096, description="tokens in one forward pass")
     low_quantile: Share = Field(default=0.02, description="C_N likelier than this teaches nothing")
-    high_quantile: Share = Field(default=0.9, description="C_N less likely than this is noise")
+    high_quantile: Share = Field(default=0.88, description="C_N less likely than this is noise")
     max_ifd: Annotated[float, Field(gt=0)] = Field(
         default=1.0, description="above 1 the context makes C_N less likely"
     )
@@ -222,6 +268,7 @@ class Retention(_Section):
         default=None, description="days of scored samples; more than window.days"
     )
     training_set: PositiveInt | None = Field(default=None, description="days of training sets")
+    denoising: PositiveInt | None = Field(default=None, description="days of what denoising did to the mix")
     checkpoint: PositiveInt | None = Field(
         default=None, description="days of checkpoints, with their models; what serves stays"
     )

@@ -108,6 +108,25 @@ def test_mistakes_between_settings(folder):
     ]
 
 
+def test_every_mistake_of_the_filters_is_told_beside_the_others(folder):
+    told = mistakes(
+        folder,
+        start_day="soon",
+        quality={"filters": ["no_consent", "too_long", "blank", "blnk", 7], "min_middle_chars": 0},
+    )
+    assert sorted(line.split(": ")[0] for line in told) == [
+        *["quality.filters"] * 3,
+        "quality.filters.4",
+        "quality.min_middle_chars",
+        "start_day",
+    ]
+    assert any("'blnk' is no filter; expected names of no_consent" in line for line in told)
+    assert any("'secret' cannot be left out: no secret may reach" in line for line in told)
+    assert any("put 'blank' before 'too_long'" in line for line in told)
+    told = mistakes(folder, quality={"min_comment_share": 0.5, "max_comment_share": 0.4})
+    assert told == ["quality.min_comment_share: expected at most quality.max_comment_share"]
+
+
 def test_every_mistake_of_a_retention_is_told(folder):
     told = mistakes(folder, retention={"raw_event": 30, "gap_session": 3, "raw_events": 1, "versions": 8})
     assert sorted(line.split(": ")[0] for line in told) == [

@@ -1,201 +1,120 @@
-"""The quality filters: what makes a gap no training sample, one small function for each reason.
+"""Which quality filters judge a gap, in which order, and which of them named the reason.
 
-A filter returns two expressions: the value it judges, and whether that value rejects the row. The function's
-name is the reason code. The first filter that rejects a row names its reason; docs/refinery.md has a line for
-each.
+Filters are asked in three stages, as what they judge becomes known: the gap, the file around it, the sample it would
+be. Within a stage their order is that of the setting `quality.filters`, and the first that rejects a row names its
+reason.
 
-What does not live here: measuring what takes a parser or a Python loop (`facts.py`), duplicates, which are
-seen across rows (sql/exact_duplicates.sql), and who calls the filters (`samples.py`).
+What does not live here: the filters (`gap_filters.py`, `file_filters.py`, `sample_filters.py`); duplicates, which are
+seen across rows (sql/exact_duplicates.sql); who asks (`samples.py`); and which filters run by default (`settings.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
+from echo_dagster.refinery.file_filters import comment_share, encoded, generated, long_lines, low_alphanumeric
+from echo_dagster.refinery.gap_filters import (
+    agent_dominated,
+    blank,
+    bot_acceptance,
+    bot_rhythm,
+    bot_speed,
+    bot_volume,
+    censored,
+    language_excluded,
+    language_unknown,
+    no_consent,
+    paste_dominated,
+    reversal,
+    reverted,
+    unchanged,
+)
+from echo_dagster.refinery.sample_filters import (
+    copy_of_suffix,
+    degenerate,
+    low_chars_per_token,
+    repetition,
+    secret,
+    syntax_errors_increased,
+    too_long,
+    too_short,
+)
+from echo_dagster.refinery.verdict import NO_VALUE, Filter
 from echo_dagster.settings import Quality
 
-#: LSP ids that say that the editor knows no language.
-_NO_LANGUAGE = ("", "plaintext", "unknown")
-#: A shorter file is not judged by its letters: a new JSON file is all brackets.
-_JUDGED_CHARS = 200
-#: What a generator writes at the head of its output.
-_GENERATED = (
-    r"(?i)@generated|auto-?generated|(?:automatically|machine)[ -]generated|code generated|"
-    r"generated (?:by|from|with|using) |do not edit|do not modify this file"
-)
-_BASE64_RUN = r"[A-Za-z0-9+/=]{60,}(?:\r?\n[A-Za-z0-9+/=]{16,})*"
-_HEX_RUN = r"(?:(?:0[xX]|\\x)?[0-9a-fA-F]{2}[,;\s]*){64,}"
+#: What each stage judges, and its filters. The settings choose among them and order them.
+STAGES: Mapping[str, tuple[Filter, ...]] = {
+    "gap": (
+        *(no_consent, censored, language_unknown, language_excluded),
+        *(bot_volume, bot_rhythm, bot_acceptance, bot_speed),
+        *(reverted, blank, unchanged, reversal, paste_dominated, agent_dominated),
+    ),
+    "file": (generated, long_lines, low_alphanumeric, encoded, comment_share),
+    "sample": (
+        *(too_long, too_short, low_chars_per_token, copy_of_suffix, repetition, degenerate),
+        *(syntax_errors_increased, secret),
+    ),
+}
+_STAGE_OF = {each.__name__: stage for stage, filters in STAGES.items() for each in filters}
+#: What every later step relies on, and why.
+_ALWAYS = {
+    "no_consent": "nobody is trained on who did not agree",
+    "blank": "without C_N there is no sample",
+    "too_long": "without C_N there is no sample",
+    "secret": "no secret may reach a training set or a report",
+}
 
 
-class Verdict(NamedTuple):
-    """The value that decides (null where there is none to tell) and whether it rejects."""
+def chosen(names: Sequence[str]) -> Mapping[str, tuple[Filter, ...]]:
+    """Return the filters of each stage that `names` (the setting `quality.filters`) chooses, in its order.
 
-    value: pl.Expr
-    rejects: pl.Expr
-
-
-Filter = Callable[[Quality], Verdict]
-
-_NO_VALUE = pl.lit(None, pl.Float64)
-
-
-# --- of the gap, before truncation ---
-
-
-def no_consent(_: Quality) -> Verdict:
-    """The user did not say that their code may be trained on; silence is no consent."""
-    return Verdict(_NO_VALUE, pl.col("consent").fill_null(False).not_())
-
-
-def censored(_: Quality) -> Verdict:
-    """The log ends inside the gap: what was seen last is not the user's final code."""
-    return Verdict(_NO_VALUE, pl.col("censored").fill_null(False))
-
-
-def language_unknown(_: Quality) -> Verdict:
-    """The editor knew no language."""
-    return Verdict(_NO_VALUE, pl.col("language").fill_null("").is_in(_NO_LANGUAGE))
-
-
-def language_excluded(quality: Quality) -> Verdict:
-    """The language is none of those that the settings keep."""
-    return Verdict(
-        _NO_VALUE, ~pl.col("language").is_in(quality.languages) if quality.languages else pl.lit(False)
-    )
-
-
-def reverted(_: Quality) -> Verdict:
-    """The user accepted, then took everything back: the text is what it was before the proposal."""
-    same = pl.col("final").str.strip_chars() == pl.col("replaced").fill_null("").str.strip_chars()
-    return Verdict(_NO_VALUE, (pl.col("outcome") == "accepted_then_removed") & same)
-
-
-def blank(_: Quality) -> Verdict:
-    """Nothing was written, or only white space."""
-    return Verdict(_NO_VALUE, pl.col("final").fill_null("").str.strip_chars() == "")
-
-
-def unchanged(_: Quality) -> Verdict:
-    """What stood in the gap still stands there."""
-    return Verdict(_NO_VALUE, pl.col("final") == pl.col("replaced").fill_null(""))
-
-
-def paste_dominated(quality: Quality) -> Verdict:
-    """Most of C_N was pasted: copied code, not written here."""
-    share = _share_of_final("pasted_chars")
-    return Verdict(share, share > quality.max_pasted_share)
-
-
-def agent_dominated(quality: Quality) -> Verdict:
-    """Most of C_N was written by an agent: not the user's answer."""
-    share = _share_of_final("agent_chars")
-    return Verdict(share, share > quality.max_agent_share)
-
-
-# --- of the file around the gap ---
-
-
-def generated(_: Quality) -> Verdict:
-    """The file says at its head that a program wrote it."""
-    return Verdict(_NO_VALUE, pl.col("file_head").str.contains(_GENERATED))
-
-
-def long_lines(quality: Quality) -> Verdict:
-    """The file has a line too long for code, or lines too long in the mean: data or minified code.
-
-    The value is the longest line, or the mean where that decided.
+    Raises:
+        ValueError: with every mistake in the names.
     """
-    lengths = pl.col("file").str.split("\n").list.eval(pl.element().str.len_chars())
-    longest, mean = lengths.list.max().cast(pl.Float64), lengths.list.mean()
-    is_long = longest > quality.max_line_chars
-    return Verdict(
-        pl.when(is_long).then(longest).otherwise(mean), is_long | (mean > quality.max_mean_line_chars)
-    )
+    if found := mistakes(names):
+        raise ValueError("; ".join(found))
+    by_name = {each.__name__: each for filters in STAGES.values() for each in filters}
+    return {stage: tuple(by_name[name] for name in names if _STAGE_OF[name] == stage) for stage in STAGES}
 
 
-def low_alphanumeric(quality: Quality) -> Verdict:
-    """The file has few letters and digits: tables, art, data."""
-    size = pl.col("file").str.len_chars()
-    share = pl.col("file").str.count_matches(r"[\p{L}\p{N}]") / size
-    return Verdict(share, (size >= _JUDGED_CHARS) & (share < quality.min_alphanumeric_share))
-
-
-def encoded(quality: Quality) -> Verdict:
-    """The file holds a long run of base64 or hex: a binary in disguise."""
-    longest = pl.max_horizontal(_longest_run(_BASE64_RUN), _longest_run(_HEX_RUN)).fill_null(0)
-    return Verdict(longest, longest > quality.max_encoded_chars)
-
-
-# --- of the sample, after truncation ---
-
-
-def too_long(_: Quality) -> Verdict:
-    """No complete statement of C_N fits in the token budget. The value is the tokens of C_N whole."""
-    return Verdict(pl.col("final_tokens"), pl.col("middle").is_null())
-
-
-def too_short(quality: Quality) -> Verdict:
-    """C_N has too few characters to teach anything. White space does not count."""
-    size = pl.col("middle").str.replace_all(r"\s", "").str.len_chars()
-    return Verdict(size, size < quality.min_middle_chars)
-
-
-def copy_of_suffix(quality: Quality) -> Verdict:
-    """C_N repeats the code that follows it. The value is the share of C_N that does."""
-    share, size = pl.col("suffix_copy_share"), pl.col("suffix_copy_chars")
-    return Verdict(share, (share > quality.max_suffix_copy_share) & (size >= quality.min_suffix_copy_chars))
-
-
-def repetition(quality: Quality) -> Verdict:
-    """C_N repeats its own lines."""
-    share = pl.col("repeated_line_share")
-    return Verdict(share, share > quality.max_repeated_line_share)
-
-
-def syntax_errors_increased(_: Quality) -> Verdict:
-    """The file parses worse with C_N than it did before. The value is the number of errors added."""
-    added = pl.col("errors_added")
-    return Verdict(added, added > 0)
-
-
-def secret(_: Quality) -> Verdict:
-    """C_N or C_1 holds a secret or a personal address. The value is how many."""
-    found = pl.col("secrets")
-    return Verdict(found, found > 0)
-
-
-#: In the order in which they are asked: the cheap and the plain come first.
-GAP_FILTERS: tuple[Filter, ...] = (
-    *(no_consent, censored, language_unknown, language_excluded, reverted, blank, unchanged),
-    *(paste_dominated, agent_dominated),
-)
-FILE_FILTERS: tuple[Filter, ...] = (generated, long_lines, low_alphanumeric, encoded)
-SAMPLE_FILTERS: tuple[Filter, ...] = (
-    *(too_long, too_short, copy_of_suffix, repetition, syntax_errors_increased, secret),
-)
+def mistakes(names: Sequence[str]) -> list[str]:
+    """Return what is wrong with the setting `quality.filters`, one sentence each; nothing where it can be used."""
+    known = [name for name in names if name in _STAGE_OF]
+    stages = list(STAGES)
+    found = [
+        f"{name!r} is no filter; expected names of {', '.join(_STAGE_OF)}"
+        for name in dict.fromkeys(names)
+        if name not in _STAGE_OF
+    ]
+    found += [
+        f"{name!r} is named twice; name it once" for name in dict.fromkeys(known) if known.count(name) > 1
+    ]
+    found += [
+        f"{name!r} cannot be left out: {why}; add it" for name, why in _ALWAYS.items() if name not in known
+    ]
+    if "no_consent" in known and known[0] != "no_consent":
+        found.append("'no_consent' is asked before anything else; put it first")
+    for at, name in enumerate(known):
+        stage = _STAGE_OF[name]
+        later = next((one for one in known[:at] if stages.index(_STAGE_OF[one]) > stages.index(stage)), None)
+        if later is not None and name != "no_consent":
+            found.append(
+                f"{name!r} judges the {stage} and {later!r} the {_STAGE_OF[later]}, which is known later; "
+                f"put {name!r} before {later!r}"
+            )
+    return [f"quality.filters: {sentence}" for sentence in found]
 
 
 def judge(frame: pl.DataFrame, filters: Sequence[Filter], quality: Quality) -> pl.DataFrame:
     """Return `frame` with the columns `reason` (null for the rows that pass) and `value` (what decided)."""
-    verdicts = [(each.__name__, each(quality)) for each in filters]
-    reason = pl.coalesce(pl.when(verdict.rejects).then(pl.lit(name)) for name, verdict in verdicts)
-    judged = frame.with_columns(reason.cast(pl.String).alias("reason"))
-    # Chained, not coalesced: a filter that decided without a value must not borrow that of a later one.
-    value = _NO_VALUE
-    for name, verdict in verdicts:
-        value = pl.when(pl.col("reason") == name).then(verdict.value.cast(pl.Float64)).otherwise(value)
-    return judged.with_columns(value.cast(pl.Float64).alias("value"))
-
-
-def _share_of_final(column: str) -> pl.Expr:
-    """Return counted characters / characters of C_N, both in UTF-16 units, at most 1."""
-    final = pl.col("final")
-    units = final.str.len_chars() + final.str.count_matches(r"[\x{10000}-\x{10FFFF}]")
-    return (pl.col(column).fill_null(0) / units).fill_nan(0.0).clip(0, 1)
-
-
-def _longest_run(pattern: str) -> pl.Expr:
-    return pl.col("file").str.extract_all(pattern).list.eval(pl.element().str.len_chars()).list.max()
+    verdicts = {each.__name__: each(quality) for each in filters}
+    measured = {name: column for verdict in verdicts.values() for name, column in verdict.measured.items()}
+    reason, value = pl.lit(None, pl.String), NO_VALUE
+    for name, verdict in reversed(verdicts.items()):  # the first that rejects is written last
+        reason = pl.when(verdict.rejects).then(pl.lit(name)).otherwise(reason)
+        # By the same condition: a filter that decided without a value must not borrow that of a later one.
+        value = pl.when(verdict.rejects).then(verdict.value.cast(pl.Float64)).otherwise(value)
+    judged = frame.lazy().with_columns(**measured).with_columns(reason=reason, value=value)
+    return judged.drop(*measured).collect()

@@ -1,8 +1,8 @@
 """From gaps to samples: truncate, filter, mask secrets, drop duplicates. Every gap ends in one of two tables.
 
-What does not live here: where C_N is cut (`truncate.py`), what rejects a gap (`quality.py`), what a secret is
-(`secrets.py`). Here they are put in order and run over a day in batches, so that a day may be larger than
-memory.
+What does not live here: where C_N is cut (`truncate.py`), what rejects a gap (`quality.py`), what only the whole day
+tells of it (`habits.py`), what a secret is (`secrets.py`). Here they are put in order and run over a day in batches, so
+that a day may be larger than memory.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from tokenizers import Tokenizer
 from echo_dagster import secrets
 from echo_dagster.extraction.schema import GAP_SCHEMA
 from echo_dagster.lake import Lake
-from echo_dagster.refinery import budget, facts, quality, syntax, truncate
+from echo_dagster.refinery import budget, facts, habits, quality, syntax, truncate
 from echo_dagster.refinery.schema import REJECTED_SCHEMA, SAMPLE_SCHEMA
 from echo_dagster.refinery.staging import LostRows, Stage, stage
 from echo_dagster.refinery.tally import TALLY_SCHEMA, Tally, tally
 from echo_dagster.resources import sql
-from echo_dagster.settings import Settings, Truncation
+from echo_dagster.settings import Settings
 
 Progress = Callable[[int, int], None]
 
-#: Gaps in memory at a time. Each can bring 100 KB of the file around it.
+#: Gaps in memory at a time. Each can bring 200 KB of the file around it.
 _BATCH = 512
+#: Gaps in memory at a time where only narrow columns of them are asked.
+_ACTS = 65_536
 #: Characters at the head of a file in which a generator leaves its mark.
 _HEAD_CHARS = 1000
 #: A budget in tokens never reaches farther than this many characters a token.
 _CHARS_PER_TOKEN = 32
-#: A private key that begins before the context is masked with it; no PEM block is longer.
-_KEY_CHARS = 8192
 
 _FACTS = pl.Schema(
     {
@@ -46,10 +46,13 @@ _FACTS = pl.Schema(
         "suffix_copy_chars": pl.Int64(),
         "suffix_copy_share": pl.Float64(),
         "repeated_line_share": pl.Float64(),
+        "repeated_gram_share": pl.Float64(),
         "errors_added": pl.Int64(),
         "secrets": pl.Int64(),
     }
 )
+#: What `_facts` reads of a row.
+_ASKED = ("language", "prefix", "suffix", "replaced", "proposal", "final")
 _CANDIDATE_SCHEMA = pl.Schema({**SAMPLE_SCHEMA, "unit_hash": pl.String(), "sample_day": pl.Date()})
 
 
@@ -65,10 +68,12 @@ def refine(gaps: pl.DataFrame, tokenizer: Tokenizer, settings: Settings) -> tupl
         is in exactly one of the two. Duplicates are looked for within a day.
     """
     day = pl.col("day") if "day" in gaps.columns else pl.col("closed_at").dt.date()
-    viewed = gaps.lazy().with_columns(day.alias("sample_day")).select(_view(settings)).collect()
+    dated = gaps.lazy().with_columns(day.alias("sample_day"))
     with stage(Path(gettempdir()), settings.memory_limit) as staged:
-        for batch in viewed.iter_slices(_BATCH):
-            _refine_batch(batch, tokenizer, settings, staged)
+        acts = dated.select(habits.acts()).collect()
+        known = habits.measure(staged, [acts], settings.quality.min_bot_proposals)
+        for batch in dated.select(_view(settings)).collect().iter_slices(_BATCH):
+            _refine_batch(habits.with_habits(batch, known), tokenizer, settings, staged)
         _decide(staged, len(gaps))
         samples = staged.connection.sql("from kept").pl().cast(SAMPLE_SCHEMA)
         rejected = staged.connection.sql("from dropped").pl().cast(REJECTED_SCHEMA)
@@ -96,9 +101,12 @@ def refine_days(
     done, counts = 0, []
     for day, n_gaps in came_in.items():
         with stage(lake.root, settings.memory_limit) as staged:
-            viewed = gaps.filter(pl.col("day") == day).select(_view(settings))
+            of_day = gaps.filter(pl.col("day") == day)
+            acts = of_day.select(habits.acts()).collect_batches(chunk_size=_ACTS, maintain_order=False)
+            known = habits.measure(staged, acts, settings.quality.min_bot_proposals)
+            viewed = of_day.select(_view(settings))
             for batch in viewed.collect_batches(chunk_size=_BATCH, maintain_order=False):
-                _refine_batch(batch, tokenizer, settings, staged)
+                _refine_batch(habits.with_habits(batch, known), tokenizer, settings, staged)
                 done += len(batch)
                 if progress:
                     progress(done, sum(came_in.values()))
@@ -115,7 +123,8 @@ def _view(settings: Settings) -> list[pl.Expr]:
     before = max(syntax.PREFIX_CHARS + 1, limits.prefix_tokens * _CHARS_PER_TOKEN)
     after = max(syntax.SUFFIX_CHARS + 1, limits.suffix_tokens * _CHARS_PER_TOKEN)
     return [
-        pl.col(name for name in GAP_SCHEMA if name not in ("prefix", "suffix")),
+        pl.col("gap_id").alias("sample_id"),
+        pl.col(name for name in GAP_SCHEMA if name not in ("gap_id", "prefix", "suffix")),
         pl.col("sample_day"),
         pl.col("prefix").str.head(_HEAD_CHARS).alias("file_head"),
         pl.col("prefix").str.tail(before),
@@ -125,19 +134,44 @@ def _view(settings: Settings) -> list[pl.Expr]:
 
 def _refine_batch(gaps: pl.DataFrame, tokenizer: Tokenizer, settings: Settings, staged: Stage) -> None:
     """Stage every gap of a batch as a candidate or as rejected."""
-    limits, thresholds = settings.truncation, settings.quality
-    left = gaps.rename({"gap_id": "sample_id"})
-    for filters in (quality.GAP_FILTERS, quality.FILE_FILTERS, quality.SAMPLE_FILTERS):
-        if filters is quality.FILE_FILTERS:
-            parts = ("prefix", "replaced", "suffix")
-            left = left.with_columns(file=pl.concat_str([pl.col(name).fill_null("") for name in parts]))
-        if filters is quality.SAMPLE_FILTERS:
-            rows = [_facts(row, tokenizer, limits.middle_tokens) for row in left.iter_rows(named=True)]
-            left = left.drop("file").hstack(pl.DataFrame(rows, schema=_FACTS, orient="row"))
-        judged = quality.judge(left, filters, thresholds)
+    left = gaps
+    # What a stage judges is measured for the rows that the stages before it left.
+    for name, filters in quality.chosen(settings.quality.filters).items():
+        if name == "file":
+            left = left.with_columns(pl.col("language").fill_null("plaintext"), file=_file())
+        if name == "sample":
+            left = _with_facts(_with_context(left.drop("file"), tokenizer, settings), tokenizer, settings)
+        judged = quality.judge(left, filters, settings.quality)
         staged.add("rejected", _rejected(judged.filter(pl.col("reason").is_not_null())))
         left = judged.filter(pl.col("reason").is_null()).drop("reason", "value")
-    staged.add("candidates", _with_context(left, tokenizer, limits).select(_CANDIDATE_SCHEMA.names()))
+    staged.add("candidates", _masked(left, tokenizer, settings).select(_CANDIDATE_SCHEMA.names()))
+
+
+def _file() -> pl.Expr:
+    """Return the file around the gap, as the proposal found it."""
+    return pl.concat_str([pl.col(name).fill_null("") for name in ("prefix", "replaced", "suffix")])
+
+
+def _with_context(frame: pl.DataFrame, tokenizer: Tokenizer, settings: Settings) -> pl.DataFrame:
+    """Return gaps with their context cut to its budget, how many tokens it has, and how long these are."""
+    limits = settings.truncation
+    prefixes = budget.tails(tokenizer, frame["prefix"].to_list(), limits.prefix_tokens)
+    suffixes = budget.heads(tokenizer, frame["suffix"].fill_null("").to_list(), limits.suffix_tokens)
+    chars = pl.sum_horizontal(pl.col("prefix_context", "suffix_context").str.len_chars())
+    tokens = pl.sum_horizontal("prefix_tokens", "suffix_tokens")
+    return frame.with_columns(
+        pl.Series("prefix_context", [fitted.text for fitted in prefixes], pl.String),
+        pl.Series("prefix_tokens", [fitted.tokens for fitted in prefixes], pl.Int64),
+        pl.Series("suffix_context", [fitted.text for fitted in suffixes], pl.String),
+        pl.Series("suffix_tokens", [fitted.tokens for fitted in suffixes], pl.Int64),
+    ).with_columns(context_chars=chars, chars_per_token=chars / tokens)
+
+
+def _with_facts(frame: pl.DataFrame, tokenizer: Tokenizer, settings: Settings) -> pl.DataFrame:
+    """Return gaps with C_N truncated, and what the sample filters ask of it."""
+    middle_tokens = settings.truncation.middle_tokens
+    rows = [_facts(row, tokenizer, middle_tokens) for row in frame.select(_ASKED).iter_rows(named=True)]
+    return frame.hstack(pl.DataFrame(rows, schema=_FACTS, orient="row"))
 
 
 def _facts(row: dict[str, Any], tokenizer: Tokenizer, middle_tokens: int) -> tuple[Any, ...]:
@@ -147,25 +181,40 @@ def _facts(row: dict[str, Any], tokenizer: Tokenizer, middle_tokens: int) -> tup
         language, prefix, row["final"], suffix, proposal=proposal, tokenizer=tokenizer, budget=middle_tokens
     )
     if cut is None:
-        return (None, None, None, budget.counts(tokenizer, [row["final"]])[0], None, None, None, None, None)
+        final_tokens = budget.counts(tokenizer, [row["final"]])[0]
+        return (None, None, None, final_tokens, *[None] * (len(_FACTS) - 4))
     copied = facts.suffix_copy(cut.text, suffix)
     added = cut.errors
     if cut.errors:  # a file that parses with C_N in it needs no comparison
         added = cut.errors - (facts.errors_before(language, prefix, row["replaced"] or "", suffix) or 0)
-    found = sum(secrets.count(prefix, text, suffix or "") for text in (cut.text, proposal))
-    repeated = facts.repeated_line_share(cut.text)
-    return (cut.text, cut.tokens, cut.scope, None, copied.chars, copied.share, repeated, added, found)
+    return (
+        *(cut.text, cut.tokens, cut.scope, None),
+        *(copied.chars, copied.share),
+        *(facts.repeated_line_share(cut.text), facts.repeated_gram_share(cut.text)),
+        added,
+        # All of C_N: what the cut leaves of a secret can go on in the suffix.
+        sum(secrets.count(prefix, text, suffix or "") for text in (row["final"], proposal)),
+    )
 
 
-def _with_context(frame: pl.DataFrame, tokenizer: Tokenizer, limits: Truncation) -> pl.DataFrame:
-    """Return samples with the context cut to its budget, secrets masked, tokens counted and hashes taken."""
-    before, after = frame["prefix"].to_list(), frame["suffix"].fill_null("").to_list()
-    prefixes = budget.tails(tokenizer, before, limits.prefix_tokens)
-    masked = [_masked_tail(text, fitted.text) for text, fitted in zip(before, prefixes, strict=True)]
-    prefixes = _refit(prefixes, masked, lambda texts: budget.tails(tokenizer, texts, limits.prefix_tokens))
-    suffixes = budget.heads(tokenizer, after, limits.suffix_tokens)
-    masked = [secrets.mask(fitted.text) for fitted in suffixes]
-    suffixes = _refit(suffixes, masked, lambda texts: budget.heads(tokenizer, texts, limits.suffix_tokens))
+def _masked(frame: pl.DataFrame, tokenizer: Tokenizer, settings: Settings) -> pl.DataFrame:
+    """Return samples with the secrets of their context masked, C_1's tokens counted and hashes taken."""
+    limits = settings.truncation
+    prefixes, suffixes = _fitted(frame, "prefix"), _fitted(frame, "suffix")
+    masked = [
+        _masked_sides(row)
+        for row in frame.select(*_ASKED, "prefix_context", "suffix_context").iter_rows(named=True)
+    ]
+    prefixes = _refit(
+        prefixes,
+        [before for before, _ in masked],
+        lambda texts: budget.tails(tokenizer, texts, limits.prefix_tokens),
+    )
+    suffixes = _refit(
+        suffixes,
+        [after for _, after in masked],
+        lambda texts: budget.heads(tokenizer, texts, limits.suffix_tokens),
+    )
     proposals = frame["proposal"].fill_null("").to_list()
     context = frame.with_columns(
         pl.Series("prefix", [fitted.text for fitted in prefixes], pl.String),
@@ -184,6 +233,10 @@ def _with_context(frame: pl.DataFrame, tokenizer: Tokenizer, limits: Truncation)
     )
 
 
+def _fitted(frame: pl.DataFrame, side: str) -> list[budget.Fitted]:
+    return [budget.Fitted(*row) for row in frame.select(f"{side}_context", f"{side}_tokens").iter_rows()]
+
+
 def _refit(
     fitted: list[budget.Fitted], masked: list[str], fit: Callable[[list[str]], list[budget.Fitted]]
 ) -> list[budget.Fitted]:
@@ -193,15 +246,19 @@ def _refit(
     return [anew.get(i, old) for i, old in enumerate(fitted)]
 
 
-def _masked_tail(prefix: str, tail: str) -> str:
-    """Return the tail of a prefix with its secrets masked, also those that begin before it."""
-    cut = len(prefix) - len(tail)
-    start = prefix.rfind("\n", 0, cut) + 1
-    key = prefix.find("PRIVATE KEY", max(0, start - _KEY_CHARS), start)
-    if key >= 0:
-        start = prefix.rfind("\n", 0, key) + 1
-    masked = secrets.mask(prefix[start:])
-    return tail if masked == prefix[start:] else masked
+def _masked_sides(row: dict[str, Any]) -> tuple[str, str]:
+    """Return what is kept of a prefix and a suffix with their secrets masked.
+
+    A secret can begin before what is kept, go on behind it, or stand across what C_1 was to replace: all of C_0
+    tells. Or only what was written beside it does: then C_N or C_1 tells.
+    """
+    before, inside, after = row["prefix"], row["replaced"] or "", row["suffix"] or ""
+    file, start, end = before + inside + after, len(before), len(before) + len(inside)
+    prefix = secrets.mask(file, start - len(row["prefix_context"]), start)
+    suffix = secrets.mask(file, end, end + len(row["suffix_context"]))
+    for inside in (row["final"], row["proposal"] or ""):
+        prefix, suffix = secrets.mask_beside(prefix, inside, suffix)
+    return prefix, suffix
 
 
 def _rejected(judged: pl.DataFrame) -> pl.DataFrame:

@@ -55,6 +55,23 @@ SCORED_SCHEMA = pl.Schema(
     }
 )
 
+#: What denoising did to the mix of a training set: one row per scorer and stratum (language x length of C_N).
+DENOISING_SCHEMA = pl.Schema(
+    {
+        "scorer": pl.String(),
+        "stratum": pl.String(),
+        "n_before": pl.Int64(),  # samples that came to this step
+        "n_after": pl.Int64(),  # and those that passed it
+        "n_ppl_low": pl.Int64(),
+        "n_ppl_high": pl.Int64(),
+        "n_ifd_above_one": pl.Int64(),
+        "low_nats": pl.Float64(),  # the band, ends included
+        "high_nats": pl.Float64(),
+        "band_of": pl.String(),  # stratum, language or all: from whose likelihoods the band was taken
+        "max_ifd": pl.Float64(),
+    }
+)
+
 #: Every sample dropped by the refinery, at whichever stage.
 REJECTED_SCHEMA = pl.Schema(
     {

@@ -25,6 +25,22 @@ def test_lines_that_repeat_an_earlier_one():
     assert facts.repeated_line_share("if a {\n}\nif b {\n}\nif c {\n}\nif d {\n}") == 0.0
 
 
+@pytest.mark.parametrize(
+    ("middle", "share"),
+    [
+        ("return math.pi * radius**2", 0.0),
+        ("x" * 24, 16 / 17),
+        ("x" * 23, 0.0),  # sixteen 8-grams are too few to tell
+        ("abab" * 10, 31 / 33),
+        ("f(a, b)\n" * 9, 0.0),  # lines that repeat each other do not repeat themselves
+        ("y = 'abcdefgh'\n" + "z" * 24, 16 / 24),
+        ("x   =    1 + 1\t+ 1 +  1 + 1 + 1", 11 / 18),
+    ],
+)
+def test_8_grams_that_repeat_an_earlier_one_of_their_line(middle, share):
+    assert facts.repeated_gram_share(middle) == pytest.approx(share)
+
+
 def test_the_content_hash_tells_exact_duplicates():
     told = facts.content_hash("python", PREFIX, "return 1", SUFFIX)
     assert len(told) == 16
