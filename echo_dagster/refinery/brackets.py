@@ -11,7 +11,23 @@ What does not live here: languages with a grammar (`syntax.py`), and the choice 
 from __future__ import annotations
 
 import re
+from functools import cache
+from typing import NamedTuple
 
+#: What opens a string or a comment that may span lines, and what closes it; the longer ones first.
+_FENCES = {"'''": "'''", '"""': '"""', "/*": "*/", "<!--": "-->", "`": "`"}
+_FENCES_OF = {
+    "lua": {"--[[": "]]", "[[": "]]"},
+    "haskell": {"{-": "-}"},
+    "elm": {"{-": "-}"},
+    "powershell": {"<#": "#>", '@"': '"@', "@'": "'@"},
+    "fsharp": {"(*": "*)"},
+    "ocaml": {"(*": "*)"},
+}
+#: A heredoc is closed by a line that holds its name alone.
+_HEREDOC = r"<<[-~]?(?:'[A-Z_][A-Z0-9_]*'|\"[A-Z_][A-Z0-9_]*\"|[A-Z_][A-Z0-9_]*)"
+#: How much of the prefix is read to know whether the cursor is in a string.
+_PREFIX_CHARS = 16 * 1024
 _CLOSERS = {")": "(", "]": "[", "}": "{"}
 _LINE_COMMENTS = ("//", "# ", "#!", "-- ")
 _COMMENT_LINES = (*_LINE_COMMENTS, "/*", "*")
@@ -24,12 +40,22 @@ _CONTINUES = re.compile(
 _UNFINISHED = re.compile(r"(?:[,\\=|&:]|(?<!\+)\+|->)[ \t]*$")
 
 
-def boundaries(prefix: str, text: str, suffix: str) -> list[int]:
+class _State(NamedTuple):
+    """The brackets that are open at the end of a line, and what closes the string that is open there."""
+
+    brackets: tuple[str, ...]
+    fence: str | None
+
+
+def boundaries(prefix: str, text: str, suffix: str, language: str = "") -> list[int]:
     """Return the positions in `text` of the line breaks that end a statement, in order.
 
-    `prefix` gives the indentation of the cursor's line; `suffix` the line that follows the last one.
+    `prefix` gives the indentation of the cursor's line, and tells whether a string is open there; `suffix`
+    gives the line that follows the last one.
     """
-    ends, states = _line_states(text)
+    fences = {**_FENCES, **_FENCES_OF.get(language, {})}
+    fence = _open_fence(prefix, text, suffix, fences)
+    ends, states = _line_states(text, fences, fence)
     final_state = states[-1]
     typed = prefix[prefix.rfind("\n") + 1 :]
     base: int | None = None
@@ -48,10 +74,11 @@ def boundaries(prefix: str, text: str, suffix: str) -> list[int]:
             break
         rest = next((later for later in following[index:] if later.strip()), "")
         # A bracket that is open here as it is at the end of C_N has its body in the suffix: the header is
-        # complete.
+        # complete. A string is not.
         deeper = bool(rest) and _indentation(rest) > base and not line.rstrip().endswith(("{", "(", "["))
         if (
             state == final_state
+            and state.fence is None
             and not deeper
             and not _CONTINUES.match(rest)
             and not _UNFINISHED.search(line)
@@ -60,42 +87,70 @@ def boundaries(prefix: str, text: str, suffix: str) -> list[int]:
     return found
 
 
-def _line_states(text: str) -> tuple[list[int], list[tuple[str, ...]]]:
+def _open_fence(prefix: str, text: str, suffix: str, fences: dict[str, str]) -> str | None:
+    """Return what closes the string or comment that is open at the cursor; None where there is none.
+
+    What nothing closes was no string: the prefix began in the middle of one, or a sign was misread.
+    """
+    view = prefix[-_PREFIX_CHARS:]
+    _, states = _line_states(view[view.find("\n") + 1 :] if len(prefix) > len(view) else view, fences, None)
+    fence = states[-1].fence
+    return fence if fence is not None and (fence in text or fence in suffix) else None
+
+
+def _line_states(text: str, fences: dict[str, str], fence: str | None) -> tuple[list[int], list[_State]]:
     """Return, for every line, where it ends and which brackets and multi-line strings are open there.
 
     A closer without its opener stays on the stack: it closes what was opened before the cursor. Comments and
-    strings of one line are skipped; a quote that its line does not close is an apostrophe.
+    strings of one line are skipped. An apostrophe that its line does not close is one; a quotation mark is one
+    too, unless a later line closes it.
     """
     ends, states = [], []
     stack: list[str] = []
-    fence: str | None = None  # the multi-line string or comment that is open
+    signs = _signs(tuple(fences))
+    closers = {line.strip() for line in text.split("\n")}
     position = 0
     for line in text.split("\n"):
+        heredoc = None
         i = 0
         while i < len(line):
             if fence is not None:
                 close = line.find(fence, i)
-                if close < 0:
+                if close < 0 or (fence[0].isalpha() and line.strip() != fence):
                     break
                 i, fence = close + len(fence), None
-            elif line.startswith(_LINE_COMMENTS, i):
+                continue
+            sign = signs.search(line, i)
+            if sign is None or sign.lastgroup == "comment":
                 break
-            elif line.startswith(("'''", '"""'), i):
-                fence, i = line[i : i + 3], i + 3
-            elif line.startswith("/*", i):
-                fence, i = "*/", i + 2
-            elif line[i] == "`":
-                fence, i = "`", i + 1
-            elif line[i] in "'\"":
-                i = _string_end(line, i)
+            found, i = sign.group(), sign.end()
+            if sign.lastgroup == "heredoc":
+                name = found.strip("<-~'\"")
+                heredoc = name if name in closers else None
+            elif sign.lastgroup == "fence":
+                fence = fences[found]
+            elif sign.lastgroup == "quote":
+                i = _string_end(line, sign.start())
+                if found == '"' and i == sign.end() and text.find('"', position + len(line)) >= 0:
+                    fence = '"'
             else:
-                _push(stack, line[i])
-                i += 1
+                _push(stack, found)
         position += len(line)
+        fence = fence or heredoc
         ends.append(position)
-        states.append((*stack, *([fence] if fence else [])))
+        states.append(_State((*stack,), fence))
         position += 1
     return ends, states
+
+
+@cache
+def _signs(fences: tuple[str, ...]) -> re.Pattern[str]:
+    """Return what finds the next sign of a line that matters, by the group it is found in."""
+    fence, comment = ("|".join(map(re.escape, each)) for each in (fences, _LINE_COMMENTS))
+    bracket = r"[(\[{)\]}]"
+    return re.compile(
+        rf"(?P<heredoc>{_HEREDOC})|(?P<fence>{fence})|(?P<comment>{comment})|(?P<quote>['\"])|(?P<bracket>{bracket})"
+    )
 
 
 def _push(stack: list[str], char: str) -> None:
@@ -109,6 +164,7 @@ def _push(stack: list[str], char: str) -> None:
 
 
 def _string_end(line: str, start: int) -> int:
+    """Return where the string that begins at `start` ends; behind its quote if the line does not close it."""
     quote, i = line[start], start + 1
     while i < len(line):
         if line[i] == "\\":
@@ -117,7 +173,7 @@ def _string_end(line: str, start: int) -> int:
             return i + 1
         else:
             i += 1
-    return start + 1  # not closed on its line: an apostrophe or a lifetime
+    return start + 1
 
 
 def _indentation(line: str) -> int:

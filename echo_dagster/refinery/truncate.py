@@ -1,9 +1,9 @@
 """C_N cut to what was asked for: the statement that the cursor is in, or the whole statements that fit.
 
-A proposal of one line asked for a statement, so C_N is cut where that statement is complete; a proposal of
-several lines asked for a block, so C_N keeps as many whole statements as the budget holds. Cuts fall on line
-breaks only, never inside a string, a comment or an expression, and never leave a file that parses worse than
-with C_N whole.
+A proposal of one line, or of one statement that spans lines, asked for a statement, so C_N is cut where that
+statement is complete; a proposal of several statements asked for a block, so C_N keeps as many whole statements
+as the budget holds. Cuts fall on line breaks only, never inside a string, a comment or an expression, and never
+leave a file that parses worse than with C_N whole.
 
 What does not live here: cutting the context (`budget.py`), grammars (`syntax.py`), brackets (`brackets.py`).
 """
@@ -27,6 +27,7 @@ _CHARS_PER_TOKEN = 32
 
 _LINE_BREAK = re.compile(r"\r?\n")
 _BLANK_END = re.compile(r"\r?\n\s*\Z")
+_WORD = re.compile(rb"\w")
 _LAST_BREAK = re.compile(r"\r?\n[ \t]*\Z")
 
 
@@ -59,8 +60,8 @@ def middle(
     whole = _BLANK_END.sub("", final) if tail == "" else final
     parsed = syntax.parse(language, before, whole, after) if syntax.has_grammar(language) else None
     limit = _characters_within(tokenizer, whole, budget)
-    cuts = [] if tail is None else _boundaries(parsed, before, whole, after, tail=tail, limit=limit)
-    wants_block = "\n" in proposal.strip()
+    cuts = [] if tail is None else _boundaries(language, parsed, before, whole, after, tail=tail, limit=limit)
+    wants_block = _is_block(language, before, proposal, after)
     ordered = cuts[::-1] if wants_block else _statement_first(parsed, whole, cuts, len(tail or ""))
 
     def tried(length: int) -> Middle | None:
@@ -87,6 +88,18 @@ def middle(
     return chosen
 
 
+def _is_block(language: str, before: str, proposal: str, after: str) -> bool:
+    """Say whether a proposal holds more than one statement."""
+    code = proposal.rstrip()
+    if "\n" not in code.lstrip():
+        return False
+    if not syntax.has_grammar(language):
+        return bool(brackets.boundaries(before, code, after, language))
+    parsed = syntax.parse(language, before, code, after)
+    first = syntax.statement_end(parsed, _byte(parsed, code, len(code) - len(code.lstrip())))
+    return first is None or bool(_WORD.search(parsed.source, first, parsed.end))
+
+
 def _required_tail(final: str, suffix: str | None) -> str | None:
     """Return what a cut must end in, so that the suffix follows as it did; None if it could not.
 
@@ -107,7 +120,14 @@ def _characters_within(tokenizer: Tokenizer, text: str, budget: int) -> int:
 
 
 def _boundaries(
-    parsed: syntax.Parsed | None, before: str, whole: str, after: str, *, tail: str, limit: int
+    language: str,
+    parsed: syntax.Parsed | None,
+    before: str,
+    whole: str,
+    after: str,
+    *,
+    tail: str,
+    limit: int,
 ) -> list[int]:
     """Return the lengths that `whole` can be cut to between statements, in order, without its own."""
     by_brackets: set[int] | None = None
@@ -124,7 +144,7 @@ def _boundaries(
         complete = syntax.is_boundary(parsed, _byte(parsed, whole, at)) if parsed else None
         if complete is None:
             if by_brackets is None:
-                by_brackets = set(brackets.boundaries(before, whole, after))
+                by_brackets = set(brackets.boundaries(before, whole, after, language))
             complete = line_break.end() - 1 in by_brackets
         if complete:
             found.append(length)

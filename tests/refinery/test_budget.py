@@ -50,3 +50,45 @@ def test_no_budget_is_passed_and_no_character_is_split(text, limit):
     assert text.endswith(tail.text) and text.startswith(head.text)
     assert tail.tokens == tokens(tail.text) <= limit
     assert head.tokens == tokens(head.text) <= limit
+
+
+LINES = st.lists(
+    st.text(alphabet=st.sampled_from("ab (\t=é漢🙂"), max_size=30)
+    | st.sampled_from(["👩‍💻👍🏽 e\u0301", "🇫🇷🇩🇪🇫🇷", "e" + "\u0301" * 9]),
+    max_size=12,
+).map("\n".join)
+
+
+@given(LINES, st.integers(1, 60))
+def test_what_is_kept_begins_and_ends_at_the_start_of_a_line_if_a_line_fits(text, limit):
+    (tail,) = budget.tails(tokenizer(), [text], limit)
+    (head,) = budget.heads(tokenizer(), [text], limit)
+    before, after = text[: len(text) - len(tail.text)], text[len(head.text) :]
+    lines = text.splitlines(keepends=True) or [""]
+    if before and tokens(lines[-1]) <= limit - 3:  # a cut text can have a token more than in the whole
+        assert before.endswith("\n")
+    if after and tokens(lines[0]) <= limit - 3:
+        assert head.text.endswith("\n")
+
+
+@given(LINES, st.integers(1, 60))
+def test_no_sign_of_several_characters_is_split(text, limit):
+    (tail,) = budget.tails(tokenizer(), [text], limit)
+    (head,) = budget.heads(tokenizer(), [text], limit)
+    for before, after in (
+        (text[: len(text) - len(tail.text)], tail.text),
+        (head.text, text[len(head.text) :]),
+    ):
+        assert not after.startswith(("\u0301", "\u200d", "🏽"))
+        assert not (before.endswith("\u200d") and after)
+        flags = before.rpartition("\n")[2]
+        assert not (after[:1] in set("🇫🇷🇩🇪") and len(flags) % 2)
+
+
+def test_a_sign_longer_than_the_budget_is_left_out():
+    text = "👩‍💻" * 4
+    whole = tokens("👩‍💻")
+    (tail,) = budget.tails(tokenizer(), [text], whole + 1)
+    (head,) = budget.heads(tokenizer(), [text], whole + 1)
+    assert tail == head == ("👩‍💻", whole)
+    assert budget.tails(tokenizer(), [text], whole - 1) == [("", 0)]
