@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import backfill, events, snapshots
+from benchmarks import backfill, events, noise, refinery, scoring, secret_finding, snapshots, truncation
 
 
 def main() -> None:
@@ -19,6 +19,11 @@ def main() -> None:
     parser.add_argument(
         "--recording", type=Path, default=snapshots.RECORDING, help="a VS Code workspace recording"
     )
+    parser.add_argument("--samples", type=int, default=50_000, help="samples that are filtered")
+    parser.add_argument("--data-juicer", type=Path, help="an environment made of recipes/data_juicer.txt")
+    parser.add_argument("--scored", type=int, default=32, help="samples that are scored in a round")
+    parser.add_argument("--noisy", type=int, default=600, help="samples among which noise is planted")
+    parser.add_argument("--cuts", type=int, default=1000, help="cuts of C_N in installed Python packages")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         Console().print(events.table(events.measure(Path(folder), asked.events, asked.rounds), asked.events))
@@ -28,6 +33,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         recording = asked.recording if asked.recording.exists() else None
         Console().print(snapshots.table(snapshots.measure(Path(folder), recording)))
+    with tempfile.TemporaryDirectory() as folder:
+        sides = refinery.measure(Path(folder), asked.samples, asked.data_juicer)
+        Console().print(refinery.speed_table(sides, asked.samples))
+        Console().print(refinery.dropped_table(sides), refinery.alike_table(Path(folder), sides))
+        Console().print(refinery.measure_refine(Path(folder), 2_000))
+    Console(width=160).print(secret_finding.table(20_000))
+    with tempfile.TemporaryDirectory() as folder:
+        scored = list(scoring.measure(Path(folder), asked.scored, asked.rounds))
+        Console().print(scoring.table(scored))
+        for told in noise.measure(Path(folder), asked.noisy):
+            Console().print(told)
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer = truncation.load_tokenizer("smollm2-135m", Path(folder))
+        found, _ = truncation.measure("python", [Path(truncation.INSTALLED)], asked.cuts, tokenizer)
+        Console(width=160).print(truncation.table([found]))
 
 
 if __name__ == "__main__":

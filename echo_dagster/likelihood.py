@@ -20,14 +20,28 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+#: Padding in a forward pass, of its tokens. Where lengths differ more, a smaller pass costs less than a padded one.
+_MOST_PADDING = 0.05
+#: A row shorter than this many tokens takes more targets of its prompt.
+_FULL_ROW = 256
+#: Predictions that are made exact (fp32) at a time: a vocabulary wide, they fit in a CPU's cache in small numbers only.
+_LOGITS_AT_A_TIME = 128
+
 
 @dataclass
 class _Row:
     """A prompt and every target that is scored behind it, as one sequence of a forward pass."""
 
     prompt: list[int]
+    length: int  # of `ids`
     targets: list[list[int]] = field(default_factory=list)  # without the end token
     places: list[int] = field(default_factory=list)  # where each target's value goes
+
+    def take(self, target: list[int], place: int) -> None:
+        """Add a target whose value goes to `place`."""
+        self.targets.append(target)
+        self.places.append(place)
+        self.length += len(target) - 1
 
     def ids(self) -> list[int]:
         """Return what the model reads: a target's last token predicts nothing and is left out."""
@@ -51,17 +65,18 @@ def nats_per_token(
     """Return the mean -ln p of each target's tokens given its prompt, in nats, in the order given.
 
     Targets of the same prompt share one reading of it. Forward passes hold sequences of like length, at most
-    `batch_tokens` with padding, and need up to batch_tokens x vocabulary x 2 bytes for what they predict.
+    `batch_tokens` with padding (a longer sequence has one of its own), and need up to batch_tokens x vocabulary
+    numbers for what they predict.
 
     Raises:
         ValueError: a target has no token but its end, or a likelihood is not a number.
     """
     import torch
 
-    rows = sorted(_share_prompts(batch), key=lambda row: len(row.ids()))
+    rows = sorted(_share_prompts(batch), key=lambda row: row.length)
     nats = [math.nan] * len(batch)
     done = 0
-    for chosen in _batches([len(row.ids()) for row in rows], batch_tokens):
+    for chosen in _batches([row.length for row in rows], batch_tokens):
         together = rows[chosen.start : chosen.stop]
         with torch.inference_mode():
             values = _forward(model, together)
@@ -79,6 +94,8 @@ def _share_prompts(batch: Sequence[Encoded]) -> list[_Row]:
     """Gather the targets of each prompt: what was proposed and what was written answer the same one.
 
     A row takes targets until they are as long as its prompt: beyond that, sharing saves less than it pads.
+    A short row is filled up in any case: many sequences of a few tokens cost several times as much per token,
+    on a CPU in bf16, as one sequence that holds them side by side.
     """
     rows: list[_Row] = []
     last: dict[tuple[int, ...], _Row] = {}
@@ -86,32 +103,35 @@ def _share_prompts(batch: Sequence[Encoded]) -> list[_Row]:
         if len(sample.target_ids) < 2:
             raise ValueError("a target of no token has no likelihood; score only gaps that hold text")
         row = last.get(tuple(sample.prompt_ids))
-        if row is None or len(row.ids()) + len(sample.target_ids) > 2 * len(row.prompt):
-            row = last[tuple(sample.prompt_ids)] = _Row(sample.prompt_ids)
+        if row is None or row.length + len(sample.target_ids) > max(2 * len(row.prompt), _FULL_ROW):
+            row = last[tuple(sample.prompt_ids)] = _Row(sample.prompt_ids, len(sample.prompt_ids))
             rows.append(row)
-        row.targets.append(sample.target_ids[:-1])
-        row.places.append(place)
+        row.take(sample.target_ids[:-1], place)
     return rows
 
 
 def _batches(lengths: Sequence[int], batch_tokens: int) -> Iterator[range]:
-    """Cut sorted lengths into runs of at most `batch_tokens` when padded; a run holds at least one."""
-    start = 0
-    for end in range(1, len(lengths) + 1):
-        if end == len(lengths) or (end + 1 - start) * lengths[end] > batch_tokens:
+    """Cut sorted lengths into runs that are at most `batch_tokens` when padded, and padded little.
+
+    A run holds at least one.
+    """
+    start, tokens = 0, 0
+    for end, length in enumerate(lengths):
+        padded = (end + 1 - start) * length
+        if end > start and padded > min(batch_tokens, (tokens + length) * (1 + _MOST_PADDING)):
             yield range(start, end)
-            start = end
+            start, tokens = end, 0
+        tokens += length
+    if start < len(lengths):
+        yield range(start, len(lengths))
 
 
 def _forward(model: PreTrainedModel, rows: Sequence[_Row]) -> list[float]:
     """Score the targets of some rows, in order. Padding stands at the end, where no target sees it."""
     import torch
 
-    sequences = [row.ids() for row in rows]
-    longest = max(len(sequence) for sequence in sequences)
-    ids = torch.tensor(
-        [sequence + [0] * (longest - len(sequence)) for sequence in sequences], device=model.device
-    )
+    longest = max(row.length for row in rows)
+    ids = torch.tensor([row.ids() + [0] * (longest - row.length) for row in rows], device=model.device)
     # Only places that predict a target need logits: a vocabulary wide, they would fill memory.
     first = min(len(row.prompt) for row in rows) - 1
     logits = model(
@@ -120,15 +140,20 @@ def _forward(model: PreTrainedModel, rows: Sequence[_Row]) -> list[float]:
         logits_to_keep=torch.arange(first, longest, device=model.device),
         **(_side_by_side(model, rows, longest) if any(len(row.targets) > 1 for row in rows) else {}),
     ).logits
-    values = []
-    for row_logits, row in zip(logits, rows, strict=True):
-        for (start, end), target in zip(row.spans(), row.targets, strict=True):
-            predicting = [len(row.prompt) - 1 - first, *range(start - first, end - first)]
-            loss = torch.nn.functional.cross_entropy(
-                row_logits[predicting].float(), torch.tensor(target, device=model.device)
-            )
-            values.append(loss.item())
-    return values
+    predicted = [
+        (number, place - first, token)
+        for number, row in enumerate(rows)
+        for (start, end), target in zip(row.spans(), row.targets, strict=True)
+        for place, token in zip((len(row.prompt) - 1, *range(start, end)), target, strict=True)
+    ]
+    nats = [
+        torch.nn.functional.cross_entropy(logits[number, place].float(), token, reduction="none")
+        for number, place, token in (
+            some.unbind(1) for some in torch.tensor(predicted, device=model.device).split(_LOGITS_AT_A_TIME)
+        )
+    ]
+    by_target = torch.cat(nats).cpu().split([len(target) for row in rows for target in row.targets])
+    return [float(of_target.mean()) for of_target in by_target]
 
 
 def _side_by_side(model: PreTrainedModel, rows: Sequence[_Row], longest: int) -> dict[str, torch.Tensor]:
@@ -141,6 +166,6 @@ def _side_by_side(model: PreTrainedModel, rows: Sequence[_Row], longest: int) ->
         for start, end in row.spans():
             visible[place, 0, start:end, len(row.prompt) : start] = False
             positions[place, start:end] = torch.arange(len(row.prompt), len(row.prompt) + end - start)
-        positions[place, len(row.ids()) :] = 0
+        positions[place, row.length :] = 0
     mask = torch.zeros(visible.shape, dtype=model.dtype).masked_fill(~visible, torch.finfo(model.dtype).min)
     return {"attention_mask": mask.to(model.device), "position_ids": positions.to(model.device)}

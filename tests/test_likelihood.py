@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import torch  # noqa: TID253 - one test damages a weight
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import FIM, GAPS, reference_nats
 
@@ -47,13 +48,51 @@ def test_targets_of_one_prompt_share_its_reading_and_see_nothing_of_each_other(m
 
 
 def test_many_targets_of_one_prompt_make_several_rows(model, encoded):
-    batch = [encoded[2]] * 40
+    batch = [encoded[2]] * 100
     rows = likelihood._share_prompts(batch)
     assert len(rows) > 1
-    assert all(len(row.ids()) <= 2 * len(row.prompt) for row in rows)
-    assert sorted(place for row in rows for place in row.places) == list(range(40))
+    assert all(row.length <= likelihood._FULL_ROW for row in rows)
+    assert all(row.length > likelihood._FULL_ROW - len(encoded[2].target_ids) for row in rows[:-1])
+    assert sorted(place for row in rows for place in row.places) == list(range(100))
     nats = likelihood.nats_per_token(model, batch, 256)
-    assert nats == pytest.approx([reference_nats(model, encoded[2])] * 40, abs=1e-4)
+    assert nats == pytest.approx([reference_nats(model, encoded[2])] * 100, abs=1e-4)
+
+
+def test_a_long_prompt_takes_no_more_targets_than_it_has_tokens(model):
+    prompt = [7] * 300
+    batch = [Encoded(prompt, [5, 6] * 50 + [0])] * 4
+    rows = likelihood._share_prompts(batch)
+    assert [len(row.targets) for row in rows] == [3, 1]
+    assert [row.length for row in rows] == [300 + 3 * 99, 399] == [len(row.ids()) for row in rows]
+
+
+PROMPTS = st.sampled_from([[1], [2, 3, 4], [5, 6] * 10, [7, 8, 9] * 70])
+TARGETS = st.lists(st.integers(0, 400), min_size=1, max_size=40)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.builds(lambda prompt, target: Encoded(prompt, [*target, 0]), PROMPTS, TARGETS),
+        min_size=1,
+        max_size=24,
+    ),
+    st.sampled_from([1, 100, 600, 5000]),
+    st.sampled_from([1, 7, 128]),
+)
+def test_whatever_is_scored_together_is_scored_as_if_alone(model, batch, batch_tokens, at_a_time):
+    with patch.object(likelihood, "_LOGITS_AT_A_TIME", at_a_time):
+        nats = likelihood.nats_per_token(model, batch, batch_tokens)
+    assert nats == pytest.approx([reference_nats(model, sample) for sample in batch], abs=1e-4)
+
+
+def test_short_rows_are_filled_up(model, encoded):
+    alone = [Encoded([1], sample.target_ids) for sample in encoded] * 20
+    assert len(likelihood._share_prompts(alone)) < len(alone) / 10
+
+
+def test_nothing_to_score_gives_nothing(model):
+    assert likelihood.nats_per_token(model, [], 64) == []
 
 
 def test_the_end_token_does_not_count(model, encoded):
@@ -79,4 +118,10 @@ def test_batches_hold_everything_once_within_the_budget(lengths, batch_tokens):
     batches = list(likelihood._batches(lengths, batch_tokens))
     assert [place for batch in batches for place in batch] == list(range(len(lengths)))
     for batch in batches:
-        assert len(batch) == 1 or len(batch) * lengths[batch[-1]] <= batch_tokens
+        padded, tokens = len(batch) * lengths[batch[-1]], sum(lengths[place] for place in batch)
+        assert len(batch) == 1 or padded <= min(batch_tokens, tokens * 1.05)
+
+
+def test_a_batch_ends_at_its_budget_or_where_padding_begins_to_cost():
+    assert [len(batch) for batch in likelihood._batches([100] * 10, 400)] == [4, 4, 2]
+    assert [len(batch) for batch in likelihood._batches([95, 100, 200, 205], 4096)] == [2, 2]

@@ -90,3 +90,36 @@ def test_progress_ends_at_its_total(tiny_model_dir):
     )
     assert told[-1][0] == told[-1][1]
     assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+def test_token_priors_fill_the_same_columns_without_a_model(tiny_model_dir, tmp_path):
+    (tmp_path / "tokenizer.json").write_bytes(
+        (tiny_model_dir / "tokenizer.json").read_bytes()
+    )  # and no weights
+    chosen = Perplexity(scorer="token_prior")
+    scored = perplexity.score(samples(ROWS), tmp_path, FIM, chosen, scorer="abc")
+    assert scored.schema == SCORED_SCHEMA
+    assert scored["sample_id"].to_list() == ["s0", "s1", "s2", "s3", "s4"]
+    assert set(scored["scorer"]) == {"token_prior:abc"}
+    assert [row["proposal_nats_per_token"] is None for row in scored.to_dicts()] == [
+        not row["proposal"] for row in ROWS
+    ]
+    assert (scored["ifd"] == scored["middle_nats_per_token"] / scored["middle_alone_nats_per_token"]).all()
+    assert scored.equals(perplexity.score(samples(ROWS), tmp_path, FIM, chosen, scorer="abc"))
+
+
+def test_each_scorer_has_a_name_of_its_own():
+    assert perplexity.scorer_id(Perplexity(), "abc") == "abc"
+    assert perplexity.scorer_id(Perplexity(scorer="token_prior"), "abc") == "token_prior:abc"
+
+
+@pytest.mark.parametrize("scorer", ["model", "token_prior"])
+def test_an_empty_middle_is_refused_by_either_scorer(tiny_model_dir, scorer):
+    nothing = samples([{**ROWS[3], "middle": ""}])
+    with pytest.raises(ValueError, match="no token has no likelihood"):
+        perplexity.score(nothing, tiny_model_dir, FIM, Perplexity(scorer=scorer), scorer="a")
+
+
+def test_a_scorer_that_does_not_exist_is_no_setting():
+    with pytest.raises(ValueError, match="'model' or 'token_prior'"):
+        Perplexity(scorer="ngrams")
