@@ -6,12 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that tests of every folder can `from tiny import ...`
 
 from tiny import tiny_model
 
 from echo_dagster.settings import ModelSettings
+
+settings.register_profile("echo", deadline=None)  # a slow machine is no failure
+settings.load_profile("echo")
 
 #: Recordings and logs from public repositories, beside the checkout; absent from most machines.
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"

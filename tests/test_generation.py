@@ -62,7 +62,7 @@ def test_tokens_that_keep_to_a_text_are_all_of_them_and_no_other(tokenizer, fmt,
 
 
 @given(prefix=CODE)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_what_is_written_begins_with_the_carried_text(model, tokenizer, fmt, prefix):
     """Decoding by hand, token by token, gives the carried text and then the very same completion."""
     [written] = complete(model, tokenizer, fmt, [(prefix, "x")], max_new_tokens=4, batch_size=1)

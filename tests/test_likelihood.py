@@ -70,7 +70,7 @@ PROMPTS = st.sampled_from([[1], [2, 3, 4], [5, 6] * 10, [7, 8, 9] * 70])
 TARGETS = st.lists(st.integers(0, 400), min_size=1, max_size=40)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.builds(lambda prompt, target: Encoded(prompt, [*target, 0]), PROMPTS, TARGETS),

@@ -171,14 +171,14 @@ CODE = st.lists(PIECES | st.text("abcXYZ019 '\"=:/@.-_+\n", max_size=12), max_si
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(CODE)
 def test_marks_only_save_time(code):
     some, every = (patterns.by_pattern(code, words) for words in (values.long_words(code), None))
     assert sorted(some) == sorted(every)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(CODE)
 def test_findings_are_in_order_and_apart(code):
     found = secrets.find(code)
@@ -187,7 +187,7 @@ def test_findings_are_in_order_and_apart(code):
     assert secrets.mask(code).count("<secret:") == len(found)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(CODE, st.integers(0, 400), st.integers(0, 400))
 def test_a_part_has_the_findings_of_the_whole(code, one, two):
     start, end = sorted((min(one, len(code)), min(two, len(code))))

@@ -4,7 +4,7 @@ import random
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from echo_dagster import events, streams
@@ -39,7 +39,6 @@ ROWS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(ROWS)
 def test_the_order_is_that_of_a_sort_by_every_key(rows):
     log = some(rows)

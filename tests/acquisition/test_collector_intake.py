@@ -181,7 +181,7 @@ VALUES = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.dictionaries(st.sampled_from([*events.SCHEMA, "other"]), VALUES, max_size=4), st.data())
 def test_whatever_is_taken_is_read_as_the_same_event(tmp_path_factory, changes, data):
     """What the collector accepts, ingestion accepts, with the same values; what it refuses is quarantined."""

@@ -75,7 +75,7 @@ def test_extraction_equals_a_replay_of_the_whole_document(policy):
     assert edits * len(POLICIES) > 3.5 * N_EVENTS
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(rng=st.randoms(use_true_random=False), policy=st.sampled_from(POLICIES), n_events=st.integers(1, 60))
 def test_any_short_session_equals_its_replay(rng, policy, n_events):
     compare([sessions.session(rng, "one", n_events)], policy)

@@ -208,7 +208,7 @@ BALANCE = st.builds(
 )
 
 
-@hypothesis_settings(max_examples=25, deadline=None)
+@hypothesis_settings(max_examples=25)
 @given(st.lists(SAMPLE, max_size=60), BALANCE, st.randoms())
 def test_every_sample_is_decided_once_whatever_their_order_and_every_cap_holds(changes, asked, order):
     frame = samples(*changes)
@@ -237,7 +237,7 @@ def test_every_sample_is_decided_once_whatever_their_order_and_every_cap_holds(c
         assert all(sizes[group] > cap for group in lost[column])
 
 
-@hypothesis_settings(max_examples=30, deadline=None)
+@hypothesis_settings(max_examples=30)
 @given(
     st.lists(st.integers(1, 60), min_size=1, max_size=6),
     st.floats(0, 1),

@@ -91,7 +91,7 @@ def test_likelihoods_under_another_model_have_bands_of_their_own():
 LIKELIHOOD = st.one_of(st.sampled_from([1.0, 2.0]), st.floats(0, 50))
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 @given(
     st.lists(st.tuples(LIKELIHOOD, st.sampled_from(["python", "go"]), st.sampled_from([5, 80])), max_size=60),
     st.floats(0, 0.5),

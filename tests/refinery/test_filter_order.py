@@ -118,7 +118,7 @@ CHANGES = st.fixed_dictionaries(
 SWITCHED_OFF = st.sets(st.sampled_from(without("no_consent", "blank", "too_long", "secret")), max_size=20)
 
 
-@hypothesis_settings(max_examples=12, deadline=None)
+@hypothesis_settings(max_examples=12)
 @given(st.lists(CHANGES, max_size=12), SWITCHED_OFF, st.randoms(use_true_random=False))
 def test_every_gap_is_kept_or_rejected_once_by_a_filter_that_is_on_in_whatever_batches(changes, off, chance):
     given_gaps = gaps(*changes)

@@ -202,7 +202,7 @@ def test_a_file_of_megabytes_is_parsed_by_its_window():
     assert text_and_scope("python", lines + BODY, "x = 1\n    y = 2", "\n" + lines, "x") == ("x = 1", "line")
 
 
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=60)
 @given(
     st.sampled_from(["python", "typescript", "json", "rust", "ruby", "html", "markdown"]),
     st.lists(

@@ -45,7 +45,7 @@ def replayed(editor: Editor) -> str:
 @given(before=CODE, text=CODE, after=CODE, seed=st.integers(0, 50))
 @example(before="", text="\n", after="", seed=31)  # blanks slip in where a line begins
 @example(before="value", text="\n", after="", seed=31)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_typed_and_formatted_text_is_the_text(before, text, after, seed):
     editor, keyboard = desk(before, "\n" + after, seed)
     keyboard.type(text)
@@ -56,7 +56,7 @@ def test_typed_and_formatted_text_is_the_text(before, text, after, seed):
 
 
 @given(before=CODE, old=CODE, new=CODE, after=CODE, seed=st.integers(0, 50))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_rewriting_ends_in_the_new_text(before, old, new, after, seed):
     editor, keyboard = desk(before + old, after, seed)
     keyboard.rewrite(old, new)
@@ -66,7 +66,7 @@ def test_rewriting_ends_in_the_new_text(before, old, new, after, seed):
 
 
 @given(before=CODE, text=CODE, after=CODE, seed=st.integers(0, 50))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_erasing_leaves_nothing(before, text, after, seed):
     editor, keyboard = desk(before + text, after, seed)
     keyboard.erase(text)
