@@ -45,7 +45,14 @@ SIGNALS = {
     "nats alone": pl.col(_ALONE),
 }
 #: The settings that are tried, beside the defaults.
-TRIED = ({}, {"high_quantile": 0.9}, {"max_ifd": 0.8}, {"high_quantile": 1.0}, {"max_ifd": 1e9})
+TRIED = (
+    {},
+    {"high_quantile": 0.9},
+    {"max_ifd": 0.8},
+    {"max_ifd": 0.8, "high_quantile": 0.95},
+    {"high_quantile": 1.0},
+    {"max_ifd": 1e9},
+)
 
 Floats = npt.NDArray[np.float64]
 

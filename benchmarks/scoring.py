@@ -166,13 +166,11 @@ def _plain(model: PreTrainedModel, samples: Sequence[Encoded]) -> list[float]:
             logits = model(
                 input_ids=ids.to(model.device), attention_mask=attended.to(model.device), use_cache=False
             ).logits
+            following = labels[:, 1:].to(model.device)
             losses = torch.nn.functional.cross_entropy(
-                logits[:, :-1].transpose(1, 2).float(),
-                labels[:, 1:].to(model.device),
-                ignore_index=-100,
-                reduction="none",
-            )
-        nats += (losses.sum(1).cpu() / (labels[:, 1:] != -100).sum(1)).tolist()
+                logits[:, :-1].flatten(0, 1).float(), following.flatten(), reduction="none"
+            ).view_as(following)
+        nats += (losses.sum(1) / (following != -100).sum(1)).tolist()
     return nats
 
 

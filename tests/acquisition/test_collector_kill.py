@@ -69,21 +69,23 @@ def free_port() -> int:
 def start(folder: Path) -> tuple[subprocess.Popen[bytes], int]:
     port = free_port()
     config = folder / "config.yaml"
-    config.write_text("start_day: 2020-01-01\n", encoding="utf-8")
+    if not config.exists():  # another collector may be reading it
+        config.write_text("start_day: 2020-01-01\n", encoding="utf-8")
     unlimited = ["--rate", 1e9, "--total-rate", 1e9]
     arguments = ["collect", "--landing", folder / "landing", "--port", port, "--config", config, *unlimited]
-    process = subprocess.Popen(
-        [sys.executable, "-c", TEARING, *map(str, arguments)],
-        env={**os.environ, "ECHO_COLLECTOR_TOKENS": TOKEN, "ECHO_PSEUDONYM_KEY": "test"},
-        stderr=subprocess.DEVNULL,
-    )
+    with (folder / "collector.err").open("ab") as errors:  # told where a collector ends by itself
+        process = subprocess.Popen(
+            [sys.executable, "-c", TEARING, *map(str, arguments)],
+            env={**os.environ, "ECHO_COLLECTOR_TOKENS": TOKEN, "ECHO_PSEUDONYM_KEY": "test"},
+            stderr=errors,
+        )
     return process, port
 
 
-def wait_until_it_serves(process: subprocess.Popen[bytes], port: int) -> None:
+def wait_until_it_serves(process: subprocess.Popen[bytes], port: int, folder: Path) -> None:
     until = time.monotonic() + 60
     while time.monotonic() < until:
-        assert process.poll() is None, "the collector ended"
+        assert process.poll() is None, (folder / "collector.err").read_text(encoding="utf-8")[-2000:]
         try:
             connection = HTTPConnection("127.0.0.1", port, timeout=5)
             connection.request("GET", "/healthz")
@@ -139,13 +141,13 @@ def test_what_was_acknowledged_before_a_kill_is_in_the_tables(
     clients = [threading.Thread(target=client, args=(number, shared)) for number in range(CLIENTS)]
     serving, *coming = (start(tmp_path) for _ in range(3))
     try:
-        wait_until_it_serves(*serving)
+        wait_until_it_serves(*serving, tmp_path)
         shared.port = serving[1]
         for one in clients:
             one.start()
         for _ in range(KILLS):
             following = coming[0]
-            wait_until_it_serves(*following)
+            wait_until_it_serves(*following, tmp_path)
             time.sleep(draw.uniform(0, 0.1))
             serving[0].kill()
             serving[0].wait()
