@@ -16,9 +16,10 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -33,6 +34,7 @@ from echo_dagster.refinery import facts, quality
 from echo_dagster.refinery.staging import stage
 from echo_dagster.resources import sql
 from echo_dagster.settings import Quality
+from echo_dagster.workers import spread
 
 RECIPE = Path(__file__).parent / "recipes" / "data_juicer.yaml"
 #: What is asked, by our reason codes and by data-juicer's operators, each in the order of its run.
@@ -48,33 +50,31 @@ _FILE_FILTERS = (quality.long_lines, quality.low_alphanumeric)
 _SAMPLE_FILTERS = (quality.too_short, quality.repetition, quality.degenerate)
 _SIMILARITY = 0.7
 _TOKEN = re.compile(r"\w+|[^\w\s]")
-_BATCH = 2_000
+_BATCH = 5_000
 _START = datetime(2026, 1, 5, tzinfo=UTC)
 
 
 def ours(folder: Path) -> None:
     """Filter and deduplicate samples.parquet into ours.parquet; dropped.parquet says what went and why."""
     with stage(folder, "1GB") as staged:
-        samples = pl.scan_parquet(folder / "samples.parquet").with_row_index("place")
-        batches = samples.collect_batches(chunk_size=_BATCH, maintain_order=True)
-        for of_file, dropped in ahead(_judged_by_file(batch) for batch in batches):
-            passed, of_sample = _judged_by_itself(of_file)
-            staged.add("dropped", dropped.vstack(of_sample))
-            staged.add("passed", passed)
+        file = folder / "samples.parquet"
+        n_samples = pl.scan_parquet(file).select(pl.len()).collect().item()
+        begin = partial(_filters, file, staged.folder)
+        for dropped in spread(begin, range(0, n_samples, _BATCH), most=n_samples // _BATCH):
+            staged.add("dropped", dropped)
         staged.open("passed")
         staged.connection.execute(f"create view candidates as {_CANDIDATES}")
         copies = staged.connection.sql(f"from ({sql('exact_duplicates')}) where reason is not null").pl()
         staged.add("dropped", copies.select("sample_id", "reason", like=pl.lit(None, pl.String)))
         left = pl.scan_parquet(staged.folder / "passed-*.parquet")
         left = left.filter(~pl.col("sample_id").is_in(copies["sample_id"].implode()))
-        compared = left.select("sample_id", *COMPARED).collect_batches(chunk_size=20_000, maintain_order=True)
-        found = near_duplicates(ahead(compared), _SIMILARITY)
+        compared = left.select("sample_id", *COMPARED).collect_batches(chunk_size=4_000, maintain_order=True)
+        found = near_duplicates(ahead(compared), _SIMILARITY, staged.folder)
         staged.add("dropped", found.select("sample_id", pl.lit("near_duplicate").alias("reason"), "like"))
-        left = left.filter(~pl.col("sample_id").is_in(found["sample_id"].implode()))
-        left.select("sample_id", "language", "prefix", "middle", "suffix").sink_parquet(
-            folder / "ours.parquet", compression="lz4"
-        )
         staged.open("dropped")
+        staged.connection.execute(
+            f"copy ({_KEPT}) to '{folder}/ours.parquet' (compression lz4, row_group_size 16384)"
+        )
         staged.connection.execute(f"copy dropped to '{folder}/dropped.parquet'")
 
 
@@ -95,25 +95,39 @@ _CANDIDATES = """
 """
 
 
-def _judged_by_file(batch: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    left, dropped = _judged(
-        batch.with_columns(file=pl.concat_str("prefix", "middle", "suffix")), _FILE_FILTERS
-    )
-    return left.drop("file"), dropped
+_KEPT = """
+    select sample_id, language, prefix, middle, suffix
+    from passed
+    where sample_id not in (select sample_id from dropped)
+"""
 
 
-def _judged_by_itself(batch: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    middles = batch["middle"].to_list()
-    measured = batch.with_columns(
+def _filters(file: Path, folder: Path) -> Callable[[int], pl.DataFrame]:
+    samples = pl.scan_parquet(file).with_row_index("place")
+
+    def filtered(start: int) -> pl.DataFrame:
+        """Write the samples of a batch that pass; return what was dropped."""
+        passed, dropped = _filtered(samples.slice(start, _BATCH).collect())
+        passed.write_parquet(folder / f"passed-{start:09d}.parquet", compression="lz4")
+        return dropped
+
+    return filtered
+
+
+def _filtered(batch: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the samples of a batch that pass, and what was dropped."""
+    with_file = batch.with_columns(file=pl.concat_str("prefix", "middle", "suffix"))
+    of_file, dropped = _judged(with_file, _FILE_FILTERS)
+    middles = of_file["middle"].to_list()
+    measured = of_file.drop("file").with_columns(
         repeated_line_share=pl.Series(list(map(facts.repeated_line_share, middles))),
         repeated_gram_share=pl.Series(list(map(facts.repeated_gram_share, middles))),
     )
-    left, dropped = _judged(measured, _SAMPLE_FILTERS)
+    left, of_sample = _judged(measured, _SAMPLE_FILTERS)
     told = left.select("language", "prefix", "middle", "suffix").iter_rows()
     hashes = pl.Series([facts.content_hash(*row) for row in told], dtype=pl.String)
-    return left.select(
-        "place", "sample_id", "language", "prefix", "middle", "suffix", content_hash=hashes
-    ), dropped
+    passed = left.select("place", "sample_id", "language", "prefix", "middle", "suffix", content_hash=hashes)
+    return passed, dropped.vstack(of_sample)
 
 
 def _judged(batch: pl.DataFrame, filters: Sequence[quality.Filter]) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -132,28 +133,38 @@ def _forward(model: PreTrainedModel, rows: Sequence[_Row]) -> list[float]:
 
     longest = max(row.length for row in rows)
     ids = torch.tensor([row.ids() + [0] * (longest - row.length) for row in rows], device=model.device)
-    # Only places that predict a target need logits: a vocabulary wide, they would fill memory.
-    first = min(len(row.prompt) for row in rows) - 1
-    logits = model(
-        input_ids=ids,
-        use_cache=False,
-        logits_to_keep=torch.arange(first, longest, device=model.device),
-        **(_side_by_side(model, rows, longest) if any(len(row.targets) > 1 for row in rows) else {}),
-    ).logits
     predicted = [
-        (number, place - first, token)
+        (number, place, token)
         for number, row in enumerate(rows)
         for (start, end), target in zip(row.spans(), row.targets, strict=True)
         for place, token in zip((len(row.prompt) - 1, *range(start, end)), target, strict=True)
     ]
+    numbers, places, tokens = torch.tensor(predicted, device=model.device).unbind(1)
+    with _logits_at(model, numbers, places):
+        logits = model(
+            input_ids=ids,
+            use_cache=False,
+            **(_side_by_side(model, rows, longest) if any(len(row.targets) > 1 for row in rows) else {}),
+        ).logits
     nats = [
-        torch.nn.functional.cross_entropy(logits[number, place].float(), token, reduction="none")
-        for number, place, token in (
-            some.unbind(1) for some in torch.tensor(predicted, device=model.device).split(_LOGITS_AT_A_TIME)
-        )
+        torch.nn.functional.cross_entropy(some.float(), token, reduction="none")
+        for some, token in zip(logits.split(_LOGITS_AT_A_TIME), tokens.split(_LOGITS_AT_A_TIME), strict=True)
     ]
     by_target = torch.cat(nats).cpu().split([len(target) for row in rows for target in row.targets])
     return [float(of_target.mean()) for of_target in by_target]
+
+
+@contextmanager
+def _logits_at(model: PreTrainedModel, rows: torch.Tensor, places: torch.Tensor) -> Iterator[None]:
+    """Let a model give the logits of some places of some rows alone: a vocabulary wide, all of them would fill memory
+    and cost as much as the model. Whatever it does to logits after its head (a scale, a cap) it does to these.
+    """
+    head = model.get_output_embeddings()
+    hook = head.register_forward_pre_hook(lambda _, states: (states[0][rows, places], *states[1:]))
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _side_by_side(model: PreTrainedModel, rows: Sequence[_Row], longest: int) -> dict[str, torch.Tensor]:

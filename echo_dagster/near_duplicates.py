@@ -2,9 +2,9 @@
 
 MinHash over 5-grams of tokens (Broder 1997) estimates how alike two samples are, and locality-sensitive hashing finds
 the few pairs that are worth comparing. Samples are taken in order, and one that is like a sample that was kept is
-dropped, so that nothing is dropped by a chain of likeness. Cost is linear in the samples. Memory holds of each sample
-its signature (250 bytes), its C_N and its id, and some dozens of bytes for each band that it shares with another one;
-the texts around C_N are read once and let go.
+dropped, so that nothing is dropped by a chain of likeness. Cost is linear in the samples. What is held of each, its
+signature (250 bytes), its C_N and its id, stands in files without a name, which the system keeps in memory as long as
+there is room; the program itself holds some dozens of bytes a sample, and a dozen for each band that it shares.
 
 What does not live here: exact duplicates (`content_hash` of a sample), and which samples are compared: those of a
 training window (`refinery/window.py`), and the held-out ones with what was trained on (`evaluation/day.py`).
@@ -13,12 +13,14 @@ training window (`refinery/window.py`), and the held-out ones with what was trai
 from __future__ import annotations
 
 import os
-from collections import defaultdict
+from array import array
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from itertools import pairwise
-from typing import NamedTuple
+from itertools import chain, pairwise
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -52,12 +54,13 @@ _INVERSE = pow(_BASE, -1, 2**64)
 _ODD = np.random.default_rng(2105).integers(0, 2**63, size=_GRAM_TOKENS, dtype=np.uint64) * 2 + 1
 _FACTORS = np.random.default_rng(21984).integers(0, 2**31, size=_PERMUTATIONS, dtype=np.uint32) * 2 + 1
 _SHIFTS = np.random.default_rng(21985).integers(0, 2**32, size=_PERMUTATIONS, dtype=np.uint32)
-_NO_TEXTS = pl.Series(dtype=pl.String())
 
 Signatures = NDArray[np.uint16]
 
 
-def near_duplicates(samples: Iterable[pl.DataFrame], similarity: float) -> pl.DataFrame:
+def near_duplicates(
+    samples: Iterable[pl.DataFrame], similarity: float, folder: Path | None = None
+) -> pl.DataFrame:
     """Find the samples that are nearly the same as an earlier one that stays.
 
     Two samples are where context and C_N together share at least `similarity` of their 5-grams (the Jaccard index, as
@@ -67,15 +70,19 @@ def near_duplicates(samples: Iterable[pl.DataFrame], similarity: float) -> pl.Da
     Args:
         samples: frames with sample_id and `COMPARED`, together in the order of precedence.
         similarity: from 0 to 1.
+        folder: where there is room for what is held of them, by default where temporary files go.
 
     Returns:
         sample_id, `like` (the sample that stays) and `similarity` (of 5-grams) of each that does not stay.
     """
-    return _found(_sketched(samples), similarity)
+    return _found(_sketched(samples, folder), similarity)
 
 
 def near_duplicates_of(
-    known: Iterable[pl.DataFrame], samples: Iterable[pl.DataFrame], similarity: float
+    known: Iterable[pl.DataFrame],
+    samples: Iterable[pl.DataFrame],
+    similarity: float,
+    folder: Path | None = None,
 ) -> pl.DataFrame:
     """Find the samples that are nearly the same as a known one, as `near_duplicates` finds those of each other.
 
@@ -83,49 +90,86 @@ def near_duplicates_of(
         known: frames of samples, each with sample_id and `COMPARED`.
         samples: frames of those to ask about; what they have in common does not matter.
         similarity: from 0 to 1.
+        folder: as there.
     """
-    before, asked = _sketched(known), _sketched(samples)
-    return _found(_joined([before, asked]), similarity, n_known=len(before.ids))
+    n_known = 0
+
+    def counted() -> Iterator[pl.DataFrame]:
+        nonlocal n_known
+        for frame in known:
+            n_known += frame.height
+            yield frame
+
+    sketched = _sketched(chain(counted(), samples), folder)
+    return _found(sketched, similarity, n_known)
+
+
+class _Texts(NamedTuple):
+    """Texts, one after the other as bytes, and where each ends."""
+
+    data: NDArray[np.uint8]
+    ends: NDArray[np.int64]
+
+    def at(self, place: int) -> str:
+        start = self.ends[place - 1] if place else 0
+        return self.data[start : self.ends[place]].tobytes().decode()
 
 
 class _Sketched(NamedTuple):
-    ids: pl.Series
-    middles: pl.Series
+    ids: _Texts
+    middles: _Texts
     signed: Signatures
 
 
-def _sketched(samples: Iterable[pl.DataFrame]) -> _Sketched:
-    """Return what is held of the samples; they are signed on all cores."""
-    parts: list[_Sketched] = []
-    with ThreadPoolExecutor(os.cpu_count()) as threads:  # NumPy and Polars work outside of Python's lock
+def _sketched(samples: Iterable[pl.DataFrame], folder: Path | None) -> _Sketched:
+    """Return what is held of the samples, in mapped files; they are signed on all cores."""
+    ends: dict[str, list[NDArray[np.int64]]] = {"sample_id": [], "middle": []}
+    with (
+        TemporaryFile(dir=folder) as signed,
+        TemporaryFile(dir=folder) as ids,
+        TemporaryFile(dir=folder) as middles,
+        ThreadPoolExecutor(os.cpu_count()) as threads,  # NumPy and Polars work outside of Python's lock
+    ):
         for frame in samples:
-            parts += threads.map(_sketch, frame.iter_slices(_BATCH))
-    return _joined(parts)
+            for texts, signatures_of in threads.map(_sketch, frame.iter_slices(_BATCH)):
+                signatures_of.tofile(signed)
+                for name, file in (("sample_id", ids), ("middle", middles)):
+                    start = file.tell()
+                    file.write("".join(texts[name]).encode())
+                    ends[name].append(start + texts[name].str.len_bytes().cum_sum().cast(pl.Int64).to_numpy())
+        return _Sketched(
+            _Texts(_mapped(ids), _joined(ends["sample_id"])),
+            _Texts(_mapped(middles), _joined(ends["middle"])),
+            _mapped(signed).view(np.uint16).reshape(-1, _PERMUTATIONS),
+        )
 
 
-def _sketch(samples: pl.DataFrame) -> _Sketched:
+def _sketch(samples: pl.DataFrame) -> tuple[pl.DataFrame, Signatures]:
     whole = pl.concat_str(pl.col("prefix", "middle", "suffix").fill_null(""))
     told = samples.select("sample_id", middle=pl.col("middle").str.strip_chars(), whole=whole)
-    return _Sketched(told["sample_id"], told["middle"], signatures(told["whole"]))
+    return told.drop("whole"), signatures(told["whole"])
 
 
-def _joined(parts: list[_Sketched]) -> _Sketched:
-    if not parts:
-        return _Sketched(_NO_TEXTS, _NO_TEXTS, np.empty((0, _PERMUTATIONS), np.uint16))
-    ids, middles, signed = zip(*parts, strict=True)
-    return _Sketched(pl.concat(ids), pl.concat(middles), np.concatenate(signed))
+def _mapped(file: IO[bytes]) -> NDArray[np.uint8]:
+    """Return what stands in a file, which may be closed then and needs no name."""
+    file.flush()
+    return (
+        np.memmap(file, np.uint8, mode="r") if file.tell() else np.empty(0, np.uint8)
+    )  # nothing cannot be mapped
+
+
+def _joined(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
 def _found(sketched: _Sketched, similarity: float, n_known: int | None = None) -> pl.DataFrame:
-    found = list(_repeats(sketched.signed, sketched.middles, similarity, n_known))
-    places = pl.DataFrame(
-        found, schema={"sample": pl.Int64(), "like": pl.Int64(), "similarity": pl.Float64()}, orient="row"
-    )
-    return places.select(
-        sample_id=sketched.ids.gather(places["sample"]),
-        like=sketched.ids.gather(places["like"]),
-        similarity="similarity",
-    )
+    ids = sketched.ids
+    found = [
+        (ids.at(sample), ids.at(other), estimate)
+        for sample, other, estimate in _repeats(sketched, similarity, n_known)
+    ]
+    kinds = {"sample_id": pl.String(), "like": pl.String(), "similarity": pl.Float64()}
+    return pl.DataFrame(found, schema=kinds, orient="row")
 
 
 def signatures(texts: pl.Series) -> Signatures:
@@ -184,43 +228,69 @@ def _powers(base: int, n_bits: int) -> NDArray[np.uint64]:
     return np.multiply.accumulate(factors)
 
 
-def _repeats(
-    signed: Signatures, middles: pl.Series, similarity: float, n_known: int | None
-) -> Iterator[tuple[int, int, float]]:
+def _repeats(sketched: _Sketched, similarity: float, n_known: int | None) -> Iterator[tuple[int, int, float]]:
     """Yield each sample that does not stay, the one that stays in its place, and how alike they are.
 
     The first `n_known` stay whatever they are like, and the others are compared with these alone. Null: with all before
     them that stay.
     """
-    kept: defaultdict[int, list[int]] = defaultdict(list)  # the samples that stay, by bucket
-    for sample, buckets in _shared_buckets(signed):
+    signed, middles = sketched.signed, sketched.middles
+    shared = _shared_buckets(signed)
+    kept = array(
+        "I", bytes(4 * shared.room[-1])
+    )  # the samples that stay, by bucket, from where its room begins
+    room, held = array("q", shared.room.tobytes()), bytearray(len(shared.room))
+    for start, stop in pairwise(shared.bounds):
+        sample, buckets = int(shared.samples[start]), shared.buckets[start:stop].tolist()
         is_known = n_known is not None and sample < n_known
-        alike = [] if is_known else sorted({other for bucket in buckets for other in kept[bucket]})
+        alike = [] if is_known else sorted({n for b in buckets for n in kept[room[b] : room[b] + held[b]]})
         estimates = (signed[alike] == signed[sample]).mean(axis=1).tolist() if alike else []
         for other, estimate in zip(alike, estimates, strict=True):
-            if estimate >= similarity and ratio(middles[other], middles[sample]) >= 100 * similarity:
+            if estimate >= similarity and ratio(middles.at(other), middles.at(sample)) >= 100 * similarity:
                 yield sample, other, estimate
                 break
         else:
             for bucket in buckets if n_known is None or is_known else ():
-                if len(kept[bucket]) < _MOST_COMPARED:
-                    kept[bucket].append(sample)
+                if room[bucket] + held[bucket] < room[bucket + 1]:
+                    kept[room[bucket] + held[bucket]] = sample
+                    held[bucket] += 1
 
 
-def _shared_buckets(signed: Signatures) -> Iterator[tuple[int, list[int]]]:
-    """Yield the samples, in their order, that stand in a bucket with another one, and their buckets."""
-    pairs = []
-    first = 0
+class _Shared(NamedTuple):
+    """Which samples stand in buckets with others: (sample, bucket), by sample; each sample's pairs begin at one of
+    `bounds`. `room` is where each bucket's place for samples that stay begins, and the end of the last one's.
+    """
+
+    samples: NDArray[np.uint32]
+    buckets: NDArray[np.uint32]
+    bounds: array[int]
+    room: NDArray[np.int64]
+
+
+def _shared_buckets(signed: Signatures) -> _Shared:
+    samples: list[NDArray[np.uint32]] = []
+    buckets: list[NDArray[np.uint32]] = []
+    room = [np.zeros(1, np.int64)]
+    n_buckets = 0
     for band in range(_BANDS):
-        rows = signed[:, band * _BAND_ROWS : (band + 1) * _BAND_ROWS].astype(np.uint64)
-        keys = (rows * _ODD[:_BAND_ROWS]).sum(axis=1, dtype=np.uint64)
-        _, bucket, sizes = np.unique(keys, return_inverse=True, return_counts=True)
-        shared = np.flatnonzero(sizes[bucket] > 1)
-        pairs.append(np.stack([shared, bucket[shared] + first]))
-        first += len(sizes)
-    samples, buckets = np.concatenate(pairs, axis=1)
-    order = np.argsort(samples, kind="stable")
-    samples, buckets = samples[order], buckets[order]
-    bounds = [*np.flatnonzero(np.diff(samples, prepend=-1)).tolist(), len(samples)]
-    for start, stop in pairwise(bounds):
-        yield int(samples[start]), buckets[start:stop].tolist()
+        keys = np.zeros(len(signed), np.uint64)
+        for row, odd in enumerate(_ODD[:_BAND_ROWS]):
+            keys += signed[:, band * _BAND_ROWS + row] * odd
+        order = np.argsort(keys)
+        keys = keys[order]
+        is_shared = np.zeros(len(keys), bool)
+        is_shared[1:] = keys[1:] == keys[:-1]
+        is_shared[:-1] |= is_shared[1:].copy()
+        found, keys = order[is_shared], keys[is_shared]
+        _, number, sizes = np.unique(keys, return_inverse=True, return_counts=True)
+        samples.append(found.astype(np.uint32))
+        buckets.append((number + n_buckets).astype(np.uint32))
+        room.append(np.minimum(sizes, _MOST_COMPARED))
+        n_buckets += len(sizes)
+    of_sample, of_bucket = np.concatenate(samples), np.concatenate(buckets)
+    order = np.lexsort((of_bucket, of_sample))
+    of_sample, of_bucket = of_sample[order], of_bucket[order]
+    begins = np.ones(len(of_sample) + 1, bool)
+    begins[1:-1] = of_sample[1:] != of_sample[:-1]
+    bounds = array("q", np.flatnonzero(begins).tobytes())
+    return _Shared(of_sample, of_bucket, bounds, np.cumsum(np.concatenate(room)))

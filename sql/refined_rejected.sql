@@ -23,4 +23,3 @@ dropped as (
 )
 
 select * from dropped
-order by sample_day, sample_id

@@ -1,7 +1,6 @@
--- One row per sample that the filters keep, in the order in which the proposals were shown.
+-- One row per sample that the filters keep.
 -- `candidates` are the staged samples, `repeats` the rows of exact_duplicates.sql.
 select candidates.* exclude (unit_hash, sample_day)
 from candidates
 inner join repeats using (sample_id)
 where repeats.reason is null
-order by candidates.sample_day, candidates.opened_at, candidates.sample_id

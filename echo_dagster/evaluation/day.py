@@ -124,7 +124,7 @@ def unseen(lake: Lake, day: date, samples: pl.DataFrame, settings: Settings) -> 
     if similarity is None:
         return left
     known = trained_on.select("sample_id", *COMPARED).collect()
-    alike = near_duplicates_of([known], [left.select("sample_id", *COMPARED)], similarity)
+    alike = near_duplicates_of([known], [left.select("sample_id", *COMPARED)], similarity, lake.root)
     return left.join(alike, on="sample_id", how="anti")
 
 

@@ -9,14 +9,8 @@ What does not live here: which days, and what is checked and written in the end 
 
 from __future__ import annotations
 
-import gc
-import multiprocessing
-import os
-import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -31,16 +25,15 @@ from echo_dagster.extraction.policies import Policy
 from echo_dagster.extraction.schema import GAP_SCHEMA
 from echo_dagster.extraction.stream import Tally
 from echo_dagster.lake import Lake
+from echo_dagster.workers import spread
 
 EVENTS = "raw_events"
 
 #: A shard is held in memory a few times over, as columns and as Python objects.
 _SHARD_EVENTS = 200_000
 _SHARD_BYTES = 64_000_000
-#: A process takes about a second to begin; fewer events are followed in this one.
-_EVENTS_WORTH_A_PROCESS = 300_000
-#: A shard is hundreds of thousands of objects without cycles: looking for some as often as usual costs a tenth.
-_OBJECTS_PER_COLLECTION = 200_000
+#: A process takes about a second to begin.
+_EVENTS_WORTH_A_PROCESS = 150_000
 
 
 @dataclass(frozen=True)
@@ -93,49 +86,11 @@ def cut(events_by_bucket: Sequence[tuple[int, int]], bytes_per_event: float) -> 
 
 def follow_all(jobs: Sequence[Job], n_events: int) -> Iterator[Followed]:
     """Follow shards and yield what became of them, in their order; beside each other where that is worth it."""
-    workers = min(len(jobs), os.cpu_count() or 1)
-    if workers < 2 or n_events < _EVENTS_WORTH_A_PROCESS:
-        yield from map(follow, jobs)
-        return
-    # Fresh processes: a fork of one that runs threads, as Polars, DuckDB and Dagster do, can hang.
-    fresh = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=fresh, initializer=_begin) as pool:
-        with _environment(POLARS_MAX_THREADS="1"):  # there is a process for each processor
-            done = pool.map(follow, jobs)
-        yield from done
+    yield from spread(_follower, jobs, most=min(len(jobs), n_events // _EVENTS_WORTH_A_PROCESS))
 
 
-@contextmanager
-def _environment(**variables: str) -> Iterator[None]:
-    """Set variables for processes that begin here."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _begin() -> None:
-    """Make a new process ready for shards."""
-    gc.set_threshold(_OBJECTS_PER_COLLECTION)
-    end_with_parent()
-
-
-def end_with_parent() -> None:
-    """End this process when the one that began it is gone: the workers of a pool would wait for ever for one killed."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def _follower() -> Callable[[Job], Followed]:
+    return follow
 
 
 def follow(job: Job) -> Followed:

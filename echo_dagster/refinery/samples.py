@@ -8,7 +8,9 @@ that a day may be larger than memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
@@ -25,11 +27,14 @@ from echo_dagster.refinery.staging import LostRows, Stage, stage
 from echo_dagster.refinery.tally import TALLY_SCHEMA, Tally, tally
 from echo_dagster.resources import sql
 from echo_dagster.settings import Settings
+from echo_dagster.workers import spread
 
 Progress = Callable[[int, int], None]
 
-#: Gaps in memory at a time. Each can bring 200 KB of the file around it.
-_BATCH = 512
+#: Gaps in memory at a time, in each process. Each can bring 200 KB of the file around it.
+_BATCH = 256
+#: A process takes about two seconds to begin, and as many gaps twice that.
+_GAPS_WORTH_A_PROCESS = 700
 #: Gaps in memory at a time where only narrow columns of them are asked.
 _ACTS = 65_536
 #: Characters at the head of a file in which a generator leaves its mark.
@@ -73,11 +78,11 @@ def refine(gaps: pl.DataFrame, tokenizer: Tokenizer, settings: Settings) -> tupl
         acts = dated.select(habits.acts()).collect()
         known = habits.measure(staged, [acts], settings.quality.min_bot_proposals)
         for batch in dated.select(_view(settings)).collect().iter_slices(_BATCH):
-            _refine_batch(habits.with_habits(batch, known), tokenizer, settings, staged)
+            _refined(habits.with_habits(batch, known), tokenizer, settings).add_to(staged)
         _decide(staged, len(gaps))
         samples = staged.connection.sql("from kept").pl().cast(SAMPLE_SCHEMA)
         rejected = staged.connection.sql("from dropped").pl().cast(REJECTED_SCHEMA)
-    return samples, rejected
+    return samples.sort("opened_at", "sample_id"), rejected.sort("sample_id")
 
 
 def refine_days(
@@ -95,6 +100,7 @@ def refine_days(
         TableMissing: no gaps were ever extracted. A day without gaps is written empty.
         LostRows: a defect; nothing of the day is written.
     """
+    begin = partial(_refiner, tokenizer, settings)
     gaps = lake.read("gap_sessions", days).with_columns(sample_day="day")
     counted = dict(gaps.group_by("day").len().collect().iter_rows())
     came_in = {day: counted.get(day, 0) for day in sorted(set(days))}
@@ -105,9 +111,11 @@ def refine_days(
             acts = of_day.select(habits.acts()).collect_batches(chunk_size=_ACTS, maintain_order=False)
             known = habits.measure(staged, acts, settings.quality.min_bot_proposals)
             viewed = of_day.select(_view(settings))
-            for batch in viewed.collect_batches(chunk_size=_BATCH, maintain_order=False):
-                _refine_batch(habits.with_habits(batch, known), tokenizer, settings, staged)
-                done += len(batch)
+            batches = viewed.collect_batches(chunk_size=_BATCH, maintain_order=True)
+            judged = (habits.with_habits(batch, known) for batch in batches)
+            for refined in spread(begin, judged, most=n_gaps // _GAPS_WORTH_A_PROCESS):
+                refined.add_to(staged)
+                done += refined.n_gaps
                 if progress:
                     progress(done, sum(came_in.values()))
             found = _decide(staged, n_gaps)
@@ -132,9 +140,28 @@ def _view(settings: Settings) -> list[pl.Expr]:
     ]
 
 
-def _refine_batch(gaps: pl.DataFrame, tokenizer: Tokenizer, settings: Settings, staged: Stage) -> None:
-    """Stage every gap of a batch as a candidate or as rejected."""
+@dataclass(frozen=True)
+class _Refined:
+    """What became of a batch of gaps: parts of candidates and of rejected."""
+
+    n_gaps: int
+    candidates: pl.DataFrame
+    rejected: tuple[pl.DataFrame, ...]
+
+    def add_to(self, staged: Stage) -> None:
+        staged.add("candidates", self.candidates)
+        for part in self.rejected:
+            staged.add("rejected", part)
+
+
+def _refiner(tokenizer: Tokenizer, settings: Settings) -> Callable[[pl.DataFrame], _Refined]:
+    return partial(_refined, tokenizer=tokenizer, settings=settings)
+
+
+def _refined(gaps: pl.DataFrame, tokenizer: Tokenizer, settings: Settings) -> _Refined:
+    """Make every gap of a batch a candidate or rejected."""
     left = gaps
+    rejected: list[pl.DataFrame] = []
     # What a stage judges is measured for the rows that the stages before it left.
     for name, filters in quality.chosen(settings.quality.filters).items():
         if name == "file":
@@ -142,9 +169,10 @@ def _refine_batch(gaps: pl.DataFrame, tokenizer: Tokenizer, settings: Settings, 
         if name == "sample":
             left = _with_facts(_with_context(left.drop("file"), tokenizer, settings), tokenizer, settings)
         judged = quality.judge(left, filters, settings.quality)
-        staged.add("rejected", _rejected(judged.filter(pl.col("reason").is_not_null())))
+        rejected.append(_rejected(judged.filter(pl.col("reason").is_not_null())))
         left = judged.filter(pl.col("reason").is_null()).drop("reason", "value")
-    staged.add("candidates", _masked(left, tokenizer, settings).select(_CANDIDATE_SCHEMA.names()))
+    candidates = _masked(left, tokenizer, settings).select(_CANDIDATE_SCHEMA.names())
+    return _Refined(len(gaps), candidates, tuple(rejected))
 
 
 def _file() -> pl.Expr:

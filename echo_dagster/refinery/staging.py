@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 from echo_dagster.lake import Lake, connect
 from echo_dagster.scratch import scratch
 
-#: Rows handed over at a time when a query is written to the lake.
-_ROWS = 4096
+#: Rows held at a time, by each thread, when a query is written to the lake. Each can bring kilobytes of code.
+_ROWS = 2048
 
 
 class LostRows(RuntimeError):
@@ -52,11 +52,15 @@ class Stage:
     def write(
         self, query: str, lake: Lake, table: str, day: date, where: Mapping[str, str] | None = None
     ) -> None:
-        """Replace a day of `table` by the rows of `query`, streamed; `day` is added in front."""
+        """Replace a day of `table` by the rows of `query`, streamed; `day` is added in front.
+
+        The query must not sort rows as wide as samples: where they do not fit in memory, DuckDB gives up.
+        """
         file = self.folder / f"{table}.parquet"
         target = str(file).replace("'", "''")
         self.connection.execute(
-            f"copy (select ?::date as day, rows.* from ({query}) as rows) to '{target}'", [day]
+            f"copy (select ?::date as day, rows.* from ({query}) as rows) to '{target}' (row_group_size {_ROWS})",
+            [day],
         )
         with pq.ParquetFile(file) as parquet:
             batches = parquet.iter_batches(batch_size=_ROWS)

@@ -92,7 +92,12 @@ def training_window(
     scored = _scored(lake, days)
     asked = scored.select("sample_day", *_ASKED, *_LIKELIHOODS).collect()
     in_order = asked.sort("sample_day", "opened_at", "sample_id")
-    decided, denoising = _decide(in_order, settings, forgotten(lake), lambda left: _texts(scored, left))
+    decided, denoising = _decide(
+        in_order,
+        settings,
+        forgotten(lake),
+        lambda left, similarity: near_duplicates(_texts(scored, left), similarity, lake.root),
+    )
     kept = decided.filter(pl.col("reason").is_null())
     frame = (
         scored.join(kept.lazy().select("sample_day", "sample_id"), on=["sample_day", "sample_id"], how="semi")
@@ -172,7 +177,7 @@ def _decide(
     asked: pl.DataFrame,
     settings: Settings,
     gone: frozenset[str],
-    texts: Callable[[pl.DataFrame], Iterator[pl.DataFrame]],
+    alike: Callable[[pl.DataFrame, float], pl.DataFrame],
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Add `reason` (null: kept) and `value`, one rule after another, each on what is left; with DENOISING_SCHEMA."""
     window = settings.window
@@ -189,7 +194,7 @@ def _decide(
     left = nth.filter(pl.col("value") == 1).drop("value")
 
     if window.near_duplicate_similarity is not None:
-        found = near_duplicates(texts(left), window.near_duplicate_similarity)
+        found = alike(left, window.near_duplicate_similarity)
         like = found.select("sample_id", value="similarity")
         compared = left.join(like, on="sample_id", how="left", maintain_order="left")
         dropped.append(_dropped(compared.filter(pl.col("value").is_not_null()), "near_duplicate"))

@@ -153,7 +153,7 @@ def test_every_table_is_old_or_new_and_the_next_run_mends_it(tmp_path, processes
 WAITING = """
 import multiprocessing, time
 from concurrent.futures import ProcessPoolExecutor
-from echo_dagster.extraction.shards import end_with_parent
+from echo_dagster.workers import end_with_parent
 
 if __name__ == "__main__":
     fresh = multiprocessing.get_context("spawn")
@@ -164,7 +164,7 @@ if __name__ == "__main__":
 """
 
 
-def test_the_processes_that_follow_a_day_end_with_the_one_that_began_them(tmp_path):
+def test_the_processes_of_a_pool_end_with_the_one_that_began_them(tmp_path):
     program = tmp_path / "waiting.py"
     program.write_text(WAITING, encoding="utf-8")
     parent = subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE)
