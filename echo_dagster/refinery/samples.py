@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 
 from echo_dagster import secrets
 from echo_dagster.extraction.schema import GAP_SCHEMA
-from echo_dagster.lake import Lake
+from echo_dagster.lake import Lake, TableOutdated
 from echo_dagster.refinery import budget, facts, habits, quality, syntax, truncate
 from echo_dagster.refinery.schema import REJECTED_SCHEMA, SAMPLE_SCHEMA
 from echo_dagster.refinery.staging import LostRows, Stage, stage
@@ -98,10 +98,16 @@ def refine_days(
 
     Raises:
         TableMissing: no gaps were ever extracted. A day without gaps is written empty.
+        TableOutdated: an earlier version extracted them, and they lack columns.
         LostRows: a defect; nothing of the day is written.
     """
     begin = partial(_refiner, tokenizer, settings)
     gaps = lake.read("gap_sessions", days).with_columns(sample_day="day")
+    if missing := sorted(GAP_SCHEMA.keys() - set(gaps.collect_schema().names())):
+        raise TableOutdated(
+            f"gap_sessions was written without {', '.join(missing)} by an earlier version; remove "
+            f"{lake.path('gap_sessions')} and materialize it again"
+        )
     counted = dict(gaps.group_by("day").len().collect().iter_rows())
     came_in = {day: counted.get(day, 0) for day in sorted(set(days))}
     done, counts = 0, []

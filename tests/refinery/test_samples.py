@@ -1,10 +1,11 @@
+import os
 from datetime import date, timedelta
 
 import polars as pl
 import pytest
 from refinery_rows import DAY, PREFIX, SUFFIX, gaps, settings, tokenizer, tokens
 
-from echo_dagster.lake import Lake, TableMissing
+from echo_dagster.lake import Lake, TableMissing, TableOutdated
 from echo_dagster.refinery import samples
 from echo_dagster.refinery.schema import REJECTED_SCHEMA, SAMPLE_SCHEMA
 from echo_dagster.refinery.staging import LostRows
@@ -157,3 +158,30 @@ def test_what_the_whole_day_tells_is_the_same_in_whatever_batches(tmp_path, monk
 def test_a_lake_without_gaps_says_what_is_missing(tmp_path):
     with pytest.raises(TableMissing, match="gap_sessions"):
         samples.refine_days(Lake(tmp_path), [date(2026, 1, 1)], tokenizer(), settings())
+
+
+def test_gaps_of_an_earlier_version_are_refused_and_it_is_said_what_to_do(tmp_path):
+    lake = Lake(tmp_path)
+    lake.replace("gap_sessions", gaps({}).drop("reshown_of", "cohort").with_columns(day=pl.lit(DAY)), [DAY])
+    with pytest.raises(TableOutdated, match=r"without cohort, reshown_of .*materialize it again"):
+        samples.refine_days(lake, [DAY], tokenizer(), settings())
+
+
+def test_a_day_refined_in_several_processes_is_the_same(tmp_path, monkeypatch):
+    found = gaps(*({"final": f"return {number} * radius"} for number in range(12)), {"final": " "})
+    lake = Lake(tmp_path)
+    lake.replace("gap_sessions", found.with_columns(day=pl.lit(DAY)), [DAY])
+    in_this = samples.refine_days(lake, [DAY], tokenizer(), settings())
+    tables = ("filtered_samples", "rejected_samples")
+    before = [lake.read(table).sort("sample_id").collect() for table in tables]
+    monkeypatch.setattr(samples, "_BATCH", 3)
+    monkeypatch.setattr(samples, "_GAPS_WORTH_A_PROCESS", 6)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    in_several = samples.refine_days(lake, [DAY], tokenizer(), settings())
+    assert (
+        (in_several.kept, in_several.balances())
+        == (in_this.kept, in_this.balances())
+        == (12, [(DAY, 13, 13)])
+    )
+    for table, rows in zip(tables, before, strict=True):
+        assert lake.read(table).sort("sample_id").collect().equals(rows)
