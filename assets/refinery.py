@@ -114,7 +114,7 @@ def scored_samples(
     backfill_policy=RANGE,
     owners=["team:ml-platform"],
     kinds={"polars", "deltalake"},
-    deps=[dg.AssetDep("scored_samples", partition_mapping=window(-load().window.days, -1))],
+    deps=[dg.AssetDep("scored_samples", partition_mapping=window(-load().window.days_read, -1))],
     check_specs=[
         conservation_spec(
             "training_set", "scored samples of the window = training samples + rejected, for every day"
@@ -131,7 +131,7 @@ def training_set(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:
     """The denoised window of days up to the one before, frozen and content-addressed."""
-    check_inputs(context, settings, lake, "scored_samples", days_before=settings.window.days)
+    check_inputs(context, settings, lake, "scored_samples", days_before=settings.window.days_read)
     built = [
         training_window.write_training_set(lake, day, days_before(day, settings.window.days), settings)
         for day in days(context)
@@ -142,9 +142,12 @@ def training_set(
     }
     return dg.MaterializeResult(
         metadata={
-            **rows(sum(one.kept for one in built), context),
+            **rows(sum(len(one.frame) for one in built), context),
+            "replayed": sum(one.replayed for one in built),
             "rejected": table([row for one in built for row in one.by_reason()]),
-            "digests": table([{"day": one.day, "digest": one.digest, "samples": one.kept} for one in built]),
+            "digests": table(
+                [{"day": one.day, "digest": one.digest, "samples": len(one.frame)} for one in built]
+            ),
             # Of the last day, which is the only one but in a backfill; the table `denoising` has every day.
             "denoising": frame_table(denoise.with_shares(built[-1].denoising)),
             **plot("denoising_plot", plots.denoising, built[-1].denoising),

@@ -81,9 +81,12 @@ def load(path: str | Path | None = None) -> Settings:
         if settings.perplexity.low_quantile >= settings.perplexity.high_quantile:
             mistakes.append("perplexity.low_quantile: expected less than perplexity.high_quantile")
         mistakes += [
-            f"retention.{table}: expected more than window.days ({settings.window.days}), which are read every day"
-            for table in ("gap_sessions", "scored_samples")
-            if (settings.retention.tables().get(table) or settings.window.days + 1) <= settings.window.days
+            f"retention.{table}: expected more than {days}: so many days before it are read every day"
+            for table, days in (
+                ("gap_sessions", settings.window.days),
+                ("scored_samples", settings.window.days_read),
+            )
+            if (settings.retention.tables().get(table) or days + 1) <= days
         ]
     if mistakes or settings is None:
         raise SettingsError(f"{file} cannot be used:\n" + "\n".join(f"  - {mistake}" for mistake in mistakes))

@@ -176,7 +176,16 @@ class Window(_Section):
     max_samples: PositiveInt = Field(
         default=200_000, description="largest training set; beyond, a seeded sample"
     )
+    replay_share: Share = Field(
+        default=0.0,
+        description="samples of the days before the window, as many days, for each of its own: against forgetting",
+    )
     seed: int = Field(default=17, description="the same seed draws the same samples")
+
+    @property
+    def days_read(self) -> int:
+        """How many days a training set is made of: the window, and the one before it if some of that is replayed."""
+        return self.days * (2 if self.replay_share else 1)
 
 
 class Training(_Section):
@@ -265,7 +274,7 @@ class Retention(_Section):
     balanced_samples: PositiveInt | None = Field(default=None, description="days of balanced samples")
     rejected_samples: PositiveInt | None = Field(default=None, description="days of reasons for dropping")
     scored_samples: PositiveInt | None = Field(
-        default=None, description="days of scored samples; more than window.days"
+        default=None, description="days of scored samples; more than window.days, twice that if replayed"
     )
     training_set: PositiveInt | None = Field(default=None, description="days of training sets")
     denoising: PositiveInt | None = Field(default=None, description="days of what denoising did to the mix")

@@ -137,8 +137,12 @@ def test_every_mistake_of_a_retention_is_told(folder):
     ]
     told = mistakes(folder, window={"days": 5}, retention={"gap_sessions": 5, "scored_samples": 1})
     assert told == [
-        f"retention.{table}: expected more than window.days (5), which are read every day"
+        f"retention.{table}: expected more than 5: so many days before it are read every day"
         for table in ("gap_sessions", "scored_samples")
+    ]
+    replayed = {"days": 5, "replay_share": 0.1}
+    assert mistakes(folder, window=replayed, retention={"gap_sessions": 6, "scored_samples": 10}) == [
+        "retention.scored_samples: expected more than 10: so many days before it are read every day"
     ]
     kept = load(folder, window={"days": 5}, retention={"gap_sessions": 6, "reports": 90, "raw_events": None})
     assert kept.retention.tables() == {"gap_sessions": 6} and kept.retention.reports == 90

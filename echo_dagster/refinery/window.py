@@ -1,4 +1,5 @@
-"""The training set of a day: scored days before it, without held-out users, deduplicated, denoised, frozen.
+"""The training set of a day: scored days before it, without held-out users, deduplicated, denoised, frozen; and, where
+the settings ask for it, a share of what earlier days would have given, against forgetting.
 
 What does not live here: who is held out (`holdout.py`), what a near duplicate is (`near_duplicates.py`; both above this
 package), the likelihood bands (`denoise.py`), the training itself.
@@ -18,14 +19,11 @@ import polars as pl
 from echo_dagster.forgotten import forgotten
 from echo_dagster.holdout import is_held_out, lots
 from echo_dagster.lake import Lake
-from echo_dagster.near_duplicates import COMPARED, near_duplicates
+from echo_dagster.near_duplicates import COMPARED, near_duplicates, near_duplicates_of
 from echo_dagster.refinery import denoise
-from echo_dagster.refinery.schema import REJECTED_SCHEMA, SCORED_SCHEMA
+from echo_dagster.refinery.schema import REJECTED_SCHEMA, TRAINING_SCHEMA
 from echo_dagster.refinery.staging import LostRows
 from echo_dagster.settings import Settings
-
-#: `training_set`: scored samples and the day each comes from; the table's own `day` is the day trained for.
-TRAINING_SCHEMA = pl.Schema({**SCORED_SCHEMA, "sample_day": pl.Date()})
 
 _ASKED = ("sample_id", "user_id", "language", "outcome", "middle_tokens", "content_hash", "opened_at")
 _LIKELIHOODS = ("middle_nats_per_token", "ifd", "scorer")
@@ -35,8 +33,9 @@ _LIKELIHOODS = ("middle_nats_per_token", "ifd", "scorer")
 class TrainingSet:
     """A frozen training set.
 
-    `frame` is TRAINING_SCHEMA by day and sample, `rejected` REJECTED_SCHEMA (stage `denoise`). `digest` is
-    the content's address. `days` are the days of the window, `by_day` how many samples each of them gave,
+    `frame` is TRAINING_SCHEMA by day and sample, those replayed among them; `rejected` is REJECTED_SCHEMA (stage
+    `denoise`) of the window. `digest` is the content's address. `days` are the days of the window, `by_day` how many
+    samples each of them gave,
     `considered` how many scored samples the window holds. `denoising` is DENOISING_SCHEMA: what the likelihood bands
     did to the mix.
     """
@@ -52,8 +51,13 @@ class TrainingSet:
 
     @property
     def kept(self) -> int:
-        """Return how many samples are trained on."""
-        return len(self.frame)
+        """Return how many samples of the window are trained on."""
+        return sum(self.by_day.values())
+
+    @property
+    def replayed(self) -> int:
+        """Return how many samples of earlier days are trained on beside them."""
+        return len(self.frame) - self.kept
 
     @property
     def dropped(self) -> int:
@@ -90,21 +94,10 @@ def training_window(
     if any(one >= day for one in days):
         raise ValueError(f"the training set of {day} must not hold {max(days)}: only days before it")
     scored = _scored(lake, days)
-    asked = scored.select("sample_day", *_ASKED, *_LIKELIHOODS).collect()
-    in_order = asked.sort("sample_day", "opened_at", "sample_id")
-    decided, denoising = _decide(
-        in_order,
-        settings,
-        forgotten(lake),
-        lambda left, similarity: near_duplicates(_texts(scored, left), similarity, lake.root),
-    )
+    asked, decided, denoising = _judged(lake, scored, settings)
     kept = decided.filter(pl.col("reason").is_null())
-    frame = (
-        scored.join(kept.lazy().select("sample_day", "sample_id"), on=["sample_day", "sample_id"], how="semi")
-        .select(TRAINING_SCHEMA.names())
-        .collect()
-        .sort("sample_day", "sample_id")
-    )
+    frame = pl.concat([_whole(scored, kept, is_replayed=False), _replayed(lake, days, kept, settings)])
+    frame = frame.sort("sample_day", "sample_id")
     rejected = (
         decided.filter(pl.col("reason").is_not_null())
         .with_columns(stage=pl.lit("denoise"))
@@ -112,10 +105,11 @@ def training_window(
         .cast(REJECTED_SCHEMA)
         .sort("sample_day", "sample_id")
     )
-    if len(frame) + len(rejected) != len(asked):
-        raise LostRows(f"{len(asked)} scored samples became {len(frame)} kept and {len(rejected)} rejected")
-    by_day = dict.fromkeys(days, 0) | dict(frame.group_by("sample_day").len().iter_rows())
-    return TrainingSet(day, frame, rejected, denoising, content_digest(frame), days, by_day, len(asked))
+    of_window = frame.filter(~pl.col("is_replayed"))
+    if len(of_window) + len(rejected) != asked:
+        raise LostRows(f"{asked} scored samples became {len(of_window)} kept and {len(rejected)} rejected")
+    by_day = dict.fromkeys(days, 0) | dict(of_window.group_by("sample_day").len().iter_rows())
+    return TrainingSet(day, frame, rejected, denoising, content_digest(frame), days, by_day, asked)
 
 
 def write_training_set(lake: Lake, day: date, days: Sequence[date] | None, settings: Settings) -> TrainingSet:
@@ -164,6 +158,51 @@ def _scored(lake: Lake, days: Iterable[date]) -> pl.LazyFrame:
     if not lake.exists("scored_samples"):  # the first days of a project: nothing was ever scored
         return TRAINING_SCHEMA.to_frame().lazy()
     return lake.read("scored_samples", list(days)).rename({"day": "sample_day"})
+
+
+def _judged(lake: Lake, scored: pl.LazyFrame, settings: Settings) -> tuple[int, pl.DataFrame, pl.DataFrame]:
+    """Return how many scored samples there are, what `_decide` says of them, and DENOISING_SCHEMA."""
+    asked = scored.select("sample_day", *_ASKED, *_LIKELIHOODS).collect()
+    in_order = asked.sort("sample_day", "opened_at", "sample_id")
+    decided, denoising = _decide(
+        in_order,
+        settings,
+        forgotten(lake),
+        lambda left, similarity: near_duplicates(_texts(scored, left), similarity, lake.root),
+    )
+    return len(asked), decided, denoising
+
+
+def _replayed(lake: Lake, days: Sequence[date], kept: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """Return TRAINING_SCHEMA of the days before the window, as many: what they would have given, so many of them by
+    lot as the settings say, without what the window has already or nearly.
+    """
+    window = settings.window
+    wanted = round(window.replay_share * len(kept))
+    if not wanted:
+        return TRAINING_SCHEMA.to_frame()
+    span = max(days) - min(days) + timedelta(days=1)
+    scored = _scored(lake, [day - span for day in days])
+    _, decided, _ = _judged(lake, scored, settings)
+    there = decided.filter(pl.col("reason").is_null()).join(kept, on="content_hash", how="anti")
+    drawn = there.with_columns(lots(there["sample_id"], window.seed)).sort("lot", "sample_id").head(wanted)
+    if window.near_duplicate_similarity is not None:
+        of_window = _texts(_scored(lake, days), kept.sort("sample_day", "opened_at", "sample_id"))
+        alike = near_duplicates_of(
+            of_window,
+            _texts(scored, drawn.sort("sample_day", "opened_at", "sample_id")),
+            window.near_duplicate_similarity,
+            lake.root,
+        )
+        drawn = drawn.join(alike, on="sample_id", how="anti")
+    return _whole(scored, drawn, is_replayed=True)
+
+
+def _whole(scored: pl.LazyFrame, chosen: pl.DataFrame, *, is_replayed: bool) -> pl.DataFrame:
+    """Return the chosen samples with all of their columns."""
+    names = chosen.lazy().select("sample_day", "sample_id")
+    whole = scored.drop("is_replayed", strict=False).join(names, on=["sample_day", "sample_id"], how="semi")
+    return whole.with_columns(is_replayed=pl.lit(is_replayed)).select(TRAINING_SCHEMA.names()).collect()
 
 
 def _texts(scored: pl.LazyFrame, asked: pl.DataFrame) -> Iterator[pl.DataFrame]:

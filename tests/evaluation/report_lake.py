@@ -23,6 +23,7 @@ from echo_dagster.refinery.schema import (
     REJECTED_SCHEMA,
     SAMPLE_SCHEMA,
     SCORED_SCHEMA,
+    TRAINING_SCHEMA,
 )
 
 Row = dict[str, Any]
@@ -41,7 +42,7 @@ SCHEMAS = {
     "balanced_samples": BALANCED_SCHEMA,
     "scored_samples": SCORED_SCHEMA,
     "rejected_samples": REJECTED_SCHEMA,
-    "training_set": pl.Schema({**SCORED_SCHEMA, "sample_day": pl.Date()}),
+    "training_set": TRAINING_SCHEMA,
     "denoising": DENOISING_SCHEMA,
     "checkpoint": CHECKPOINT_SCHEMA,
     "predictions": PREDICTION_SCHEMA,
@@ -119,7 +120,11 @@ def build(
         for index in range(300)
     ]
     reasons = {row["sample_id"]: _band(row["middle_nats_per_token"]) for row in window}
-    trained = [{**row, "sample_day": DAY_BEFORE} for row in window if reasons[row["sample_id"]] is None]
+    trained = [
+        {**row, "sample_day": DAY_BEFORE, "is_replayed": False}
+        for row in window
+        if reasons[row["sample_id"]] is None
+    ]
     put(lake, "raw_events", _events(gaps))
     put(
         lake,

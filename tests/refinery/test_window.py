@@ -9,7 +9,7 @@ from echo_dagster import forgotten
 from echo_dagster.holdout import is_held_out
 from echo_dagster.lake import Lake
 from echo_dagster.refinery import window
-from echo_dagster.refinery.schema import REJECTED_SCHEMA
+from echo_dagster.refinery.schema import REJECTED_SCHEMA, TRAINING_SCHEMA
 
 #: Samples of these tests differ in little.
 ALIKE = {"near_duplicate_similarity": None}
@@ -40,7 +40,7 @@ def test_the_window_is_the_days_before_and_a_missing_day_is_none(tmp_path):
     assert built.frame["sample_id"].to_list() == ["2-0", "4-0"]
     assert built.by_day == {built.days[0]: 1, built.days[1]: 0, built.days[2]: 1}
     assert (built.kept, built.dropped, built.considered) == (2, 0, 2)
-    assert built.frame.schema == window.TRAINING_SCHEMA and built.rejected.schema == REJECTED_SCHEMA
+    assert built.frame.schema == TRAINING_SCHEMA and built.rejected.schema == REJECTED_SCHEMA
 
 
 def test_held_out_users_are_left_out(tmp_path):
@@ -137,7 +137,7 @@ def test_the_digest_is_the_content_and_nothing_else(tmp_path):
 def test_an_empty_window_is_an_empty_frame(tmp_path):
     for lake in (Lake(tmp_path / "nothing"), days_of(Lake(tmp_path / "later"), {NEXT: [{}]})):
         built = window.write_training_set(lake, DAY, None, asked())
-        assert built.frame.schema == window.TRAINING_SCHEMA and built.kept == built.considered == 0
+        assert built.frame.schema == TRAINING_SCHEMA and built.kept == built.considered == 0
         assert built.digest == sha256().hexdigest()
         assert lake.read("training_set", [DAY]).collect().is_empty()
         assert not any(window.leaks(lake, DAY, asked()).values())
@@ -212,3 +212,69 @@ def test_of_near_duplicates_the_earlier_stays(tmp_path):
     told = built.rejected.select("sample_id", "reason", "sample_day").rows()
     assert told == [("6-0", "near_duplicate", NEXT)]
     assert 0.7 <= built.rejected["value"].item() < 1
+
+
+def replaying(lake, share, **window_settings):
+    return window.training_window(
+        lake, NEXT, asked(window={"days": 2, "replay_share": share, **window_settings})
+    )
+
+
+def test_a_share_of_what_the_window_before_would_have_given_is_replayed(tmp_path):
+    before, window_days = [DAY - timedelta(days=back) for back in (2, 3)], [DAY, DAY - timedelta(days=1)]
+    changes = [{"content_hash": f"{at}", "user_id": f"user{at % 40}"} for at in range(60)]
+    by_day = {
+        day: [{**change, "content_hash": f"{day}-{change['content_hash']}"} for change in changes]
+        for day in (*before, *window_days, DAY - timedelta(days=4))
+    }
+    lake = days_of(Lake(tmp_path), by_day)
+    none, some, all_of_it = (replaying(lake, share, held_out_user_share=0.2) for share in (0.0, 0.25, 1.0))
+    assert not none.frame["is_replayed"].any() and none.replayed == 0
+    held_out = set(none.rejected["sample_id"])
+    n_window = 120 - len(held_out)
+    assert (none.kept, some.kept, all_of_it.kept) == (n_window,) * 3
+    assert (some.replayed, all_of_it.replayed) == (round(n_window / 4), n_window)
+    for built in (some, all_of_it):
+        assert built.considered == 120 == built.kept + built.dropped
+        assert built.frame.schema == TRAINING_SCHEMA and built.by_day == none.by_day
+        replayed = built.frame.filter("is_replayed")
+        assert set(replayed["sample_day"]) == set(before)
+        assert not is_held_out(replayed["user_id"], 0.2, 17).any()
+        assert built.frame.filter(~pl.col("is_replayed")).equals(none.frame)
+    assert set(some.frame["sample_id"]) < set(all_of_it.frame["sample_id"])
+    assert some.digest == replaying(lake, 0.25, held_out_user_share=0.2).digest != none.digest
+
+
+def test_what_the_window_has_already_or_nearly_is_not_replayed(tmp_path):
+    code = "def area(radius):\n    return math.pi * radius ** 2 + math.tau * radius + offset_of(radius)\n"
+    lake = days_of(
+        Lake(tmp_path),
+        {
+            DAY: [
+                {"content_hash": "same"},
+                {"content_hash": "now", "prefix": code * 4, "middle": "total = 1"},
+            ],
+            DAY - timedelta(days=2): [
+                {"content_hash": "same", "prefix": "other\n", "middle": "unlike = 1"},
+                {"content_hash": "then", "prefix": code * 4 + "#", "middle": "total = 1"},
+                {"content_hash": "own", "prefix": "for x in range(10):\n    ", "middle": "print(x, y, z)"},
+            ],
+        },
+    )
+    built = replaying(lake, 1.0, near_duplicate_similarity=0.7)
+    assert built.kept == 2
+    assert built.frame.filter("is_replayed")["content_hash"].to_list() == ["own"]
+
+
+def test_nobody_who_was_forgotten_is_replayed(tmp_path):
+    lake = days_of(
+        Lake(tmp_path),
+        {
+            DAY: [{"content_hash": "a", "user_id": "u_one"}, {"content_hash": "b", "user_id": "u_one"}],
+            DAY - timedelta(days=2): [{"content_hash": "c", "user_id": "u_gone"}, {"content_hash": "d"}],
+        },
+    )
+    assert replaying(lake, 1.0).replayed == 2
+    mark = {"day": NEXT, **dict.fromkeys(forgotten.SCHEMA), "pseudonym": "u_gone"}
+    lake.append(forgotten.TABLE, pl.DataFrame([mark], schema={"day": pl.Date(), **forgotten.SCHEMA}))
+    assert replaying(lake, 1.0).frame.filter("is_replayed")["content_hash"].to_list() == ["d"]
