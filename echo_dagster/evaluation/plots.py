@@ -359,7 +359,7 @@ def trend(points: pl.DataFrame, marks: pl.DataFrame | None = None, *, percent: b
             y=alt.Y(
                 "value:Q",
                 title=None,
-                axis=alt.Axis(format=".0%" if percent else ".2f", tickCount=5),
+                axis=alt.Axis(format=".0%" if percent else ".3~f", tickCount=5),
                 scale=alt.Scale(zero=False, nice=True),
             ),
             color=alt.Color(
