@@ -1,6 +1,7 @@
 """Stage 3 as assets: gap sessions become samples, step by step; every drop goes to `rejected_samples`."""
 
 import dagster as dg
+from tokenizers import Tokenizer
 
 from assets.conventions import (
     ACCELERATOR_POOL,
@@ -31,6 +32,10 @@ from echo_dagster.refinery.schema import BALANCED_SCHEMA, SAMPLE_SCHEMA, SCORED_
 from echo_dagster.settings import Settings
 
 
+def _tokenizer(settings: Settings) -> Tokenizer:
+    return models.load_tokenizer(reference_model(settings).path)
+
+
 @data_asset(
     "refinery",
     SAMPLE_SCHEMA,
@@ -45,7 +50,7 @@ def filtered_samples(
 ) -> dg.MaterializeResult:
     """Samples cut to the token budget, that pass every quality filter. Drops have a reason code."""
     check_inputs(context, settings, lake, "gap_sessions")
-    tokenizer = models.load_tokenizer(reference_model(settings).path)
+    tokenizer = _tokenizer(settings)
     done = samples.refine_days(
         lake, days(context), tokenizer, settings, progress=progress(context, "filtering")
     )
@@ -133,7 +138,9 @@ def training_set(
     """The denoised window of days up to the one before, frozen and content-addressed."""
     check_inputs(context, settings, lake, "scored_samples", days_before=settings.window.days_read)
     built = [
-        training_window.write_training_set(lake, day, days_before(day, settings.window.days), settings)
+        training_window.write_training_set(
+            lake, day, days_before(day, settings.window.days), settings, lambda: _tokenizer(settings)
+        )
         for day in days(context)
     ]
     leaks = {day: training_window.leaks(lake, day, settings) for day in days(context)}
@@ -143,7 +150,7 @@ def training_set(
     return dg.MaterializeResult(
         metadata={
             **rows(sum(len(one.frame) for one in built), context),
-            "replayed": sum(one.replayed for one in built),
+            "origins": table([row for one in built for row in one.by_origin()]),
             "rejected": table([row for one in built for row in one.by_reason()]),
             "digests": table(
                 [{"day": one.day, "digest": one.digest, "samples": len(one.frame)} for one in built]

@@ -180,6 +180,9 @@ class Window(_Section):
         default=0.0,
         description="samples of the days before the window, as many days, for each of its own: against forgetting",
     )
+    plain_share: Share = Field(
+        default=0.0, description="gaps cut out of the code around the window's samples, for each of them"
+    )
     seed: int = Field(default=17, description="the same seed draws the same samples")
 
     @property

@@ -147,7 +147,7 @@ def refine(
         with bar(f"scoring: {arm.name}") as progress:
             before = [(source, versions.get("scored_samples")), (known, None)]
             n_anew = _score(lake, before, window_days, base, arm.settings, progress)
-        built = window.write_training_set(lake, day, window_days, arm.settings)
+        built = window.write_training_set(lake, day, window_days, arm.settings, lambda: tokenizer)
         if any((leaked := window.leaks(lake, day, full)).values()):
             raise ValueError(f"the training set of the arm {arm.name!r} must not hold {leaked}")
         held_out = evaluation.unseen(lake, day, held_out, full)

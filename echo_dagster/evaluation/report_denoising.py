@@ -65,9 +65,9 @@ def denoising(lake: Lake, day: date, settings: Settings, mask: Mask) -> Facts:
     if strata is None:
         return {"missing": f"No training set of {day} was denoised."}
     strata = strata.sort("n_before", *_KEYS, descending=[True, False, False])
-    kept = read(lake, "training_set", [day], *_PLACED, "is_replayed")
-    if kept is not None:  # what is replayed passed the bands of its own days
-        kept = kept.filter(~pl.col("is_replayed")).drop("is_replayed")
+    kept = read(lake, "training_set", [day], *_PLACED, "origin")
+    if kept is not None:  # others passed the bands of their own days, or none
+        kept = kept.filter(pl.col("origin") == "window").drop("origin")
     dropped = _dropped(lake, day, settings)
     near: dict[Edge, dict[str, list[dict[str, Any]]]] = {}
     for edge in EDGES:

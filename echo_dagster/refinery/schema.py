@@ -55,9 +55,15 @@ SCORED_SCHEMA = pl.Schema(
     }
 )
 
-#: `training_set` adds the day each sample comes from, and whether that is one before the window; the table's own `day`
-#: is the day trained for.
-TRAINING_SCHEMA = pl.Schema({**SCORED_SCHEMA, "sample_day": pl.Date(), "is_replayed": pl.Boolean()})
+#: `training_set` adds where a sample comes from; the table's own `day` is the day trained for. What is cut out of plain
+#: code has no proposal, outcome, stratum or likelihood.
+TRAINING_SCHEMA = pl.Schema(
+    {
+        **SCORED_SCHEMA,
+        "sample_day": pl.Date(),
+        "origin": pl.String(),  # window, earlier (the days before it) or plain (code around the window's samples)
+    }
+)
 
 #: What denoising did to the mix of a training set: one row per scorer and stratum (language x length of C_N).
 DENOISING_SCHEMA = pl.Schema(

@@ -1,5 +1,5 @@
 """The training set of a day: scored days before it, without held-out users, deduplicated, denoised, frozen; and, where
-the settings ask for it, a share of what earlier days would have given, against forgetting.
+the settings ask for it, samples of earlier days and gaps in plain code, against forgetting.
 
 What does not live here: who is held out (`holdout.py`), what a near duplicate is (`near_duplicates.py`; both above this
 package), the likelihood bands (`denoise.py`), the training itself.
@@ -15,12 +15,13 @@ from datetime import UTC, date, datetime, time, timedelta
 from hashlib import sha256
 
 import polars as pl
+from tokenizers import Tokenizer
 
 from echo_dagster.forgotten import forgotten
 from echo_dagster.holdout import is_held_out, lots
 from echo_dagster.lake import Lake
 from echo_dagster.near_duplicates import COMPARED, near_duplicates, near_duplicates_of
-from echo_dagster.refinery import denoise
+from echo_dagster.refinery import denoise, plain
 from echo_dagster.refinery.schema import REJECTED_SCHEMA, TRAINING_SCHEMA
 from echo_dagster.refinery.staging import LostRows
 from echo_dagster.settings import Settings
@@ -33,7 +34,7 @@ _LIKELIHOODS = ("middle_nats_per_token", "ifd", "scorer")
 class TrainingSet:
     """A frozen training set.
 
-    `frame` is TRAINING_SCHEMA by day and sample, those replayed among them; `rejected` is REJECTED_SCHEMA (stage
+    `frame` is TRAINING_SCHEMA by day and sample, whatever their `origin`; `rejected` is REJECTED_SCHEMA (stage
     `denoise`) of the window. `digest` is the content's address. `days` are the days of the window, `by_day` how many
     samples each of them gave,
     `considered` how many scored samples the window holds. `denoising` is DENOISING_SCHEMA: what the likelihood bands
@@ -54,10 +55,10 @@ class TrainingSet:
         """Return how many samples of the window are trained on."""
         return sum(self.by_day.values())
 
-    @property
-    def replayed(self) -> int:
-        """Return how many samples of earlier days are trained on beside them."""
-        return len(self.frame) - self.kept
+    def by_origin(self) -> list[dict[str, str | int | date]]:
+        """Return `{"day", "origin", "n"}`: the samples of the window, and those trained on beside them."""
+        counted = self.frame.group_by("origin").agg(n=pl.len()).sort("n", "origin", descending=[True, False])
+        return counted.select(pl.lit(self.day).alias("day"), "origin", "n").to_dicts()
 
     @property
     def dropped(self) -> int:
@@ -73,13 +74,21 @@ class TrainingSet:
         return named.to_dicts()
 
 
+def _no_tokenizer() -> Tokenizer:
+    raise ValueError("window.plain_share needs a tokenizer; say which")
+
+
 def training_window(
-    lake: Lake, day: date, settings: Settings, days: Sequence[date] | None = None
+    lake: Lake,
+    day: date,
+    settings: Settings,
+    days: Sequence[date] | None = None,
+    tokenizer: Callable[[], Tokenizer] = _no_tokenizer,
 ) -> TrainingSet:
     """Build the training set of `day` from the scored samples of `days`, by default the configured window.
 
     A day of the window without samples is no error, and neither is a window without any: the frame is empty
-    then.
+    then. `tokenizer` loads the base model's, which only gaps cut out of plain code need.
 
     Raises:
         ValueError: a day of the window is not before `day`, or a likelihood is not a number.
@@ -96,7 +105,8 @@ def training_window(
     scored = _scored(lake, days)
     asked, decided, denoising = _judged(lake, scored, settings)
     kept = decided.filter(pl.col("reason").is_null())
-    frame = pl.concat([_whole(scored, kept, is_replayed=False), _replayed(lake, days, kept, settings)])
+    own = _whole(scored, kept, "window")
+    frame = pl.concat([own, _earlier(lake, days, kept, settings), _plain(lake, own, settings, tokenizer)])
     frame = frame.sort("sample_day", "sample_id")
     rejected = (
         decided.filter(pl.col("reason").is_not_null())
@@ -105,16 +115,21 @@ def training_window(
         .cast(REJECTED_SCHEMA)
         .sort("sample_day", "sample_id")
     )
-    of_window = frame.filter(~pl.col("is_replayed"))
-    if len(of_window) + len(rejected) != asked:
-        raise LostRows(f"{asked} scored samples became {len(of_window)} kept and {len(rejected)} rejected")
-    by_day = dict.fromkeys(days, 0) | dict(of_window.group_by("sample_day").len().iter_rows())
+    if len(own) + len(rejected) != asked:
+        raise LostRows(f"{asked} scored samples became {len(own)} kept and {len(rejected)} rejected")
+    by_day = dict.fromkeys(days, 0) | dict(own.group_by("sample_day").len().iter_rows())
     return TrainingSet(day, frame, rejected, denoising, content_digest(frame), days, by_day, asked)
 
 
-def write_training_set(lake: Lake, day: date, days: Sequence[date] | None, settings: Settings) -> TrainingSet:
+def write_training_set(
+    lake: Lake,
+    day: date,
+    days: Sequence[date] | None,
+    settings: Settings,
+    tokenizer: Callable[[], Tokenizer] = _no_tokenizer,
+) -> TrainingSet:
     """Build the training set of `day` and write it: training_set, denoising, and rejected_samples of that stage."""
-    built = training_window(lake, day, settings, days)
+    built = training_window(lake, day, settings, days, tokenizer)
     today = pl.lit(day).alias("day")
     lake.replace("denoising", built.denoising.select(today, pl.all()), [day])
     lake.replace("training_set", built.frame.select(today, pl.all()), [day])
@@ -173,7 +188,7 @@ def _judged(lake: Lake, scored: pl.LazyFrame, settings: Settings) -> tuple[int, 
     return len(asked), decided, denoising
 
 
-def _replayed(lake: Lake, days: Sequence[date], kept: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+def _earlier(lake: Lake, days: Sequence[date], kept: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """Return TRAINING_SCHEMA of the days before the window, as many: what they would have given, so many of them by
     lot as the settings say, without what the window has already or nearly.
     """
@@ -195,14 +210,36 @@ def _replayed(lake: Lake, days: Sequence[date], kept: pl.DataFrame, settings: Se
             lake.root,
         )
         drawn = drawn.join(alike, on="sample_id", how="anti")
-    return _whole(scored, drawn, is_replayed=True)
+    return _whole(scored, drawn, "earlier")
 
 
-def _whole(scored: pl.LazyFrame, chosen: pl.DataFrame, *, is_replayed: bool) -> pl.DataFrame:
+def _plain(
+    lake: Lake, own: pl.DataFrame, settings: Settings, tokenizer: Callable[[], Tokenizer]
+) -> pl.DataFrame:
+    """Return gaps cut out of the code around the window's samples (TRAINING_SCHEMA): at most as many of them as the
+    settings say, without what nearly repeats a sample or another one of them.
+    """
+    window = settings.window
+    wanted = round(window.plain_share * len(own))
+    if not wanted:
+        return TRAINING_SCHEMA.to_frame()
+    drawn = own.with_columns(lots(own["sample_id"], window.seed)).sort("lot", "sample_id")
+    found = plain.cut(drawn, wanted, tokenizer(), settings).unique(
+        "content_hash", keep="first", maintain_order=True
+    )
+    found = found.join(own, on="content_hash", how="anti", maintain_order="left")
+    if window.near_duplicate_similarity is not None:
+        texts = (frame.select("sample_id", *COMPARED) for frame in (own, found))
+        alike = near_duplicates(texts, window.near_duplicate_similarity, lake.root)
+        found = found.join(alike, on="sample_id", how="anti")
+    return found
+
+
+def _whole(scored: pl.LazyFrame, chosen: pl.DataFrame, origin: str) -> pl.DataFrame:
     """Return the chosen samples with all of their columns."""
     names = chosen.lazy().select("sample_day", "sample_id")
-    whole = scored.drop("is_replayed", strict=False).join(names, on=["sample_day", "sample_id"], how="semi")
-    return whole.with_columns(is_replayed=pl.lit(is_replayed)).select(TRAINING_SCHEMA.names()).collect()
+    whole = scored.join(names, on=["sample_day", "sample_id"], how="semi")
+    return whole.with_columns(origin=pl.lit(origin)).select(TRAINING_SCHEMA.names()).collect()
 
 
 def _texts(scored: pl.LazyFrame, asked: pl.DataFrame) -> Iterator[pl.DataFrame]:

@@ -121,7 +121,7 @@ def build(
     ]
     reasons = {row["sample_id"]: _band(row["middle_nats_per_token"]) for row in window}
     trained = [
-        {**row, "sample_day": DAY_BEFORE, "is_replayed": False}
+        {**row, "sample_day": DAY_BEFORE, "origin": "window"}
         for row in window
         if reasons[row["sample_id"]] is None
     ]

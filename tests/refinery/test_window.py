@@ -3,7 +3,7 @@ from hashlib import sha256
 
 import polars as pl
 import pytest
-from refinery_rows import DAY, scored, settings
+from refinery_rows import DAY, scored, settings, tokenizer, tokens
 
 from echo_dagster import forgotten
 from echo_dagster.holdout import is_held_out
@@ -220,6 +220,10 @@ def replaying(lake, share, **window_settings):
     )
 
 
+def earlier(built):
+    return built.frame.filter(origin="earlier")
+
+
 def test_a_share_of_what_the_window_before_would_have_given_is_replayed(tmp_path):
     before, window_days = [DAY - timedelta(days=back) for back in (2, 3)], [DAY, DAY - timedelta(days=1)]
     changes = [{"content_hash": f"{at}", "user_id": f"user{at % 40}"} for at in range(60)]
@@ -229,18 +233,22 @@ def test_a_share_of_what_the_window_before_would_have_given_is_replayed(tmp_path
     }
     lake = days_of(Lake(tmp_path), by_day)
     none, some, all_of_it = (replaying(lake, share, held_out_user_share=0.2) for share in (0.0, 0.25, 1.0))
-    assert not none.frame["is_replayed"].any() and none.replayed == 0
+    assert none.by_origin() == [{"day": NEXT, "origin": "window", "n": none.kept}]
     held_out = set(none.rejected["sample_id"])
     n_window = 120 - len(held_out)
     assert (none.kept, some.kept, all_of_it.kept) == (n_window,) * 3
-    assert (some.replayed, all_of_it.replayed) == (round(n_window / 4), n_window)
+    assert [row["n"] for row in some.by_origin()] == [n_window, round(n_window / 4)]
+    assert {row["origin"]: row["n"] for row in all_of_it.by_origin()} == {
+        "window": n_window,
+        "earlier": n_window,
+    }
     for built in (some, all_of_it):
         assert built.considered == 120 == built.kept + built.dropped
         assert built.frame.schema == TRAINING_SCHEMA and built.by_day == none.by_day
-        replayed = built.frame.filter("is_replayed")
+        replayed = earlier(built)
         assert set(replayed["sample_day"]) == set(before)
         assert not is_held_out(replayed["user_id"], 0.2, 17).any()
-        assert built.frame.filter(~pl.col("is_replayed")).equals(none.frame)
+        assert built.frame.filter(origin="window").equals(none.frame)
     assert set(some.frame["sample_id"]) < set(all_of_it.frame["sample_id"])
     assert some.digest == replaying(lake, 0.25, held_out_user_share=0.2).digest != none.digest
 
@@ -263,7 +271,7 @@ def test_what_the_window_has_already_or_nearly_is_not_replayed(tmp_path):
     )
     built = replaying(lake, 1.0, near_duplicate_similarity=0.7)
     assert built.kept == 2
-    assert built.frame.filter("is_replayed")["content_hash"].to_list() == ["own"]
+    assert earlier(built)["content_hash"].to_list() == ["own"]
 
 
 def test_nobody_who_was_forgotten_is_replayed(tmp_path):
@@ -274,7 +282,70 @@ def test_nobody_who_was_forgotten_is_replayed(tmp_path):
             DAY - timedelta(days=2): [{"content_hash": "c", "user_id": "u_gone"}, {"content_hash": "d"}],
         },
     )
-    assert replaying(lake, 1.0).replayed == 2
+    assert earlier(replaying(lake, 1.0)).height == 2
     mark = {"day": NEXT, **dict.fromkeys(forgotten.SCHEMA), "pseudonym": "u_gone"}
     lake.append(forgotten.TABLE, pl.DataFrame([mark], schema={"day": pl.Date(), **forgotten.SCHEMA}))
-    assert replaying(lake, 1.0).frame.filter("is_replayed")["content_hash"].to_list() == ["d"]
+    assert earlier(replaying(lake, 1.0))["content_hash"].to_list() == ["d"]
+
+
+CODE = """import math
+
+
+def area(radius):
+    return math.pi * radius**2
+
+
+def {name}(radius, height):
+    side = area(radius)
+    if side > height:
+        return {number} * side
+    return height
+
+
+"""
+
+
+def test_gaps_are_cut_out_of_the_code_around_samples(tmp_path):
+    files = [CODE.format(name=f"volume_{at}", number=at) + f"result_{at} = " for at in range(60)]
+    tails = [f"\n\n\nclass Shape{at}:\n    sides = {at}\n    corners = 3 * sides\n" for at in range(60)]
+    changes = [
+        {"content_hash": f"{at}", "prefix": files[at], "middle": f"volume_{at}({at}, 1)", "suffix": tails[at]}
+        for at in range(60)
+    ]
+    lake = days_of(Lake(tmp_path), {DAY: changes})
+    told = asked(window={"plain_share": 0.5})
+    built, again = (window.training_window(lake, NEXT, told, tokenizer=tokenizer) for _ in range(2))
+    cut = built.frame.filter(origin="plain")
+    assert (built.kept, built.considered, cut.height) == (60, 60, 30)
+    assert built.frame.equals(again.frame) and built.frame.schema == TRAINING_SCHEMA
+    whole = {row["prefix"] + row["middle"] + row["suffix"] for row in changes}
+    starts = set()
+    for row in cut.iter_rows(named=True):
+        assert row["prefix"] + row["middle"] + row["suffix"] in whole
+        assert row["middle"].strip() and row["middle_tokens"] == tokens(row["middle"])
+        assert not row["middle"].startswith("volume_")
+        assert row["outcome"] is row["proposal"] is row["middle_nats_per_token"] is None
+        starts.add(row["middle"].split()[0])
+    assert len(starts) > 3
+    assert not set(cut["sample_id"]) & set(built.frame.filter(origin="window")["sample_id"])
+    with pytest.raises(ValueError, match="needs a tokenizer"):
+        window.training_window(lake, NEXT, told)
+
+
+def test_no_secret_and_nothing_twice_is_cut_out(tmp_path):
+    masked = "key = '<secret:aws_access_key>'\n" * 12
+    code = CODE.format(name="volume", number=2)
+    same = [
+        {"content_hash": f"{at}", "prefix": code, "middle": f"own_{at} = {at}", "suffix": ""}
+        for at in range(20)
+    ]
+    lake = days_of(
+        Lake(tmp_path),
+        {DAY: [*same, {"content_hash": "s", "prefix": masked, "middle": "b = 2", "suffix": ""}]},
+    )
+    told = asked(window={"plain_share": 1.0, "near_duplicate_similarity": 0.7})
+    middles = window.training_window(lake, NEXT, told, tokenizer=tokenizer).frame.filter(origin="plain")[
+        "middle"
+    ]
+    assert 2 < middles.n_unique() <= len(middles) < 10  # a file of few lines, seen twenty times
+    assert not middles.str.contains("secret").any()

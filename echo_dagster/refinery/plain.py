@@ -1,0 +1,88 @@
+"""Gaps cut out of plain code: of what stands around samples, beside what users came to write. Against forgetting.
+
+The code is that of the samples' own contexts, secrets masked: the files people work in. A gap begins where a line does,
+and is cut as C_N is (`truncate.py`), for a user who was shown what the sample's user wrote. What does not live here:
+which samples' files are taken, and how many (`window.py`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from hashlib import sha256
+from itertools import islice
+from random import Random
+from typing import Any
+
+import polars as pl
+from tokenizers import Tokenizer
+
+from echo_dagster import secrets
+from echo_dagster.refinery import budget, facts, truncate
+from echo_dagster.refinery.schema import TRAINING_SCHEMA
+from echo_dagster.settings import Settings
+
+#: What a gap takes over from the sample in whose file it is cut. Nothing was proposed there, and nobody decided.
+_OF_FILE = (
+    *("user_id", "session_id", "document", "repository", "language", "source", "cohort"),
+    *("opened_at", "closed_at", "sample_day"),
+)
+_LINE_START = re.compile(r"(?:\A|\n)[ \t]*(?=\S)")
+#: So much of the file behind the cursor is looked at for C_N.
+_SEEN_CHARS = 8_000
+_MASK = "<secret:"
+
+
+def cut(samples: pl.DataFrame, count: int, tokenizer: Tokenizer, settings: Settings) -> pl.DataFrame:
+    """Return at most `count` gaps (TRAINING_SCHEMA, `origin` plain), one of a file's view, in the order of `samples`.
+
+    Where no whole statement can be cut, the next sample's file is taken. The same samples, settings and tokenizer give
+    the same gaps.
+    """
+    rows = samples.select("sample_id", "prefix", "middle", "suffix", *_OF_FILE).iter_rows(named=True)
+    found: Iterator[dict[str, Any]] = filter(None, (_cut(row, tokenizer, settings) for row in rows))
+    return pl.DataFrame(list(islice(found, count)), schema=TRAINING_SCHEMA, orient="row")
+
+
+def _cut(row: dict[str, Any], tokenizer: Tokenizer, settings: Settings) -> dict[str, Any] | None:
+    own = len(row["prefix"]), len(row["prefix"]) + len(row["middle"])
+    text = row["prefix"] + row["middle"] + (row["suffix"] or "")
+    starts = [line.end() for line in _LINE_START.finditer(text) if not own[0] <= line.end() < own[1]]
+    if not starts:
+        return None
+    start = Random(f"{settings.window.seed}:{row['sample_id']}").choice(starts)
+    before, final, after = text[:start], text[start : start + _SEEN_CHARS], text[start + _SEEN_CHARS :]
+    limits = settings.truncation
+    middle = truncate.middle(
+        row["language"],
+        before,
+        final,
+        after,
+        proposal=row["middle"],
+        tokenizer=tokenizer,
+        budget=limits.middle_tokens,
+    )
+    if middle is None or len("".join(middle.text.split())) < settings.quality.min_middle_chars:
+        return None
+    end = start + len(middle.text)
+    is_own = start < own[1] and own[0] < end
+    if is_own or _MASK in middle.text or secrets.count(before, middle.text, text[end:]):
+        return None
+    (prefix,) = budget.tails(tokenizer, [before], limits.prefix_tokens)
+    (suffix,) = budget.heads(tokenizer, [text[end:]], limits.suffix_tokens)
+    # Where the log shows nothing behind the gap, nobody knows whether the file ends there.
+    known = None if row["suffix"] is None else suffix.text
+    return {
+        **dict.fromkeys(TRAINING_SCHEMA),
+        **{name: row[name] for name in _OF_FILE},
+        "sample_id": "plain_" + sha256(row["sample_id"].encode()).hexdigest()[:24],
+        "prefix": prefix.text,
+        "prefix_tokens": prefix.tokens,
+        "suffix": known,
+        "suffix_tokens": suffix.tokens if known is not None else 0,
+        "middle": middle.text,
+        "middle_tokens": middle.tokens,
+        "scope": middle.scope,
+        "content_hash": facts.content_hash(row["language"], prefix.text, middle.text, known),
+        "origin": "plain",
+    }
