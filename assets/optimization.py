@@ -26,7 +26,7 @@ def base_model(settings: dg.ResourceParam[Settings]) -> dg.MaterializeResult:
             "name": model.name,
             "digest": model.digest,
             "path": dg.MetadataValue.path(str(model.path)),
-            "fim_layout": settings.base_model.fim.layout,
+            "fim_layout": models.fim_tokens(settings.base_model.fim, model.path).layout,
         }
     )
 

@@ -24,12 +24,12 @@ from echo_dagster.likelihood import nats_per_token
 from echo_dagster.resources import resource
 from echo_dagster.settings import ModelSettings
 
-#: Orders that the library does not offer stand beside those that it does, to show why it does not.
+#: What the library offers, but for `spm_bare`, which is Codestral's own.
 LAYOUTS = {
     "prefix only": None,
     "psm": fim._PARTS["psm"],
     "spm": fim._PARTS["spm"],
-    "spm, a marker before the middle": ("suffix_id", "suffix", "prefix_id", "prefix", "middle_id"),
+    "spm_marked": fim._PARTS["spm_marked"],
 }
 CARRIED = {
     "nothing": r"\Z",

@@ -1,6 +1,7 @@
 """Fill-in-the-middle: how a gap becomes token ids, for training, scoring and generation alike.
 
-What does not live here: weights and where they come from (`models.py`), decoding (`generation.py`).
+What does not live here: the formats of known families (`fim_formats.py`), weights and where they come from
+(`models.py`), decoding (`generation.py`).
 
 The prompt never ends inside a token. A language model has only seen text cut where its tokenizer cuts, so a
 prompt that ends in a newline, in blanks or in half a word asks for a continuation that it never saw. What
@@ -13,10 +14,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
 
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 
+from echo_dagster.fim_formats import CONTROL_TOKENS, FAMILIES
 from echo_dagster.settings import FimTokens
 
 #: Each layout as the order of its parts; a middle is written behind the last. In `spm`, as Bavarian et al.
@@ -24,13 +25,18 @@ from echo_dagster.settings import FimTokens
 _PARTS: dict[str, tuple[str, ...]] = {
     "psm": ("prefix_id", "prefix", "suffix_id", "suffix", "middle_id"),
     "spm": ("prefix_id", "suffix_id", "suffix", "middle_id", "prefix"),
+    "spm_marked": ("suffix_id", "suffix", "prefix_id", "prefix", "middle_id"),
+    "spm_bare": ("suffix_id", "suffix", "prefix_id", "prefix"),
 }
 #: What is carried: blanks and newlines, and the word or the punctuation behind them.
 _CARRIED = re.compile(r"\s*(?:\w+|[^\w\s]+)?\Z")
 #: No more than this many characters are carried, should somebody's code hold one endless word.
 _MOST_CARRIED = 128
-#: The three markers, and the start token.
+#: The three markers at most, and the start token.
 _MOST_MARKERS = 4
+#: Put before a text that stands inside a line, and taken off again, so that SentencePiece's blank goes with it. Code
+#: Llama and Codestral were trained on ids made so: this very character begins no longer piece of their vocabularies.
+_GUARD = "\u263a"
 #: Share of the room in a model's window that a prefix is given where prefix and suffix do not both fit.
 _PREFIX_SHARE = 0.75
 
@@ -43,12 +49,13 @@ class FimError(ValueError):
 class FimFormat:
     """A layout and the ids of its markers in one tokenizer."""
 
-    layout: Literal["psm", "spm"]
+    layout: str
     prefix_id: int
     suffix_id: int
-    middle_id: int
+    middle_id: int | None  # None in a layout that has no marker for it
     end_id: int
     start_id: int | None = None  # what every prompt begins with, where the model was trained so
+    n_guard: int = 0  # tokens of `_GUARD` where the tokenizer sets a blank before a text; else 0
 
     @property
     def blank_prompt(self) -> list[int]:
@@ -64,25 +71,88 @@ class Encoded:
     target_ids: list[int]
 
 
-def fim_format(tokens: FimTokens, tokenizer: Tokenizer) -> FimFormat:
-    """Return the format with the ids that `tokenizer` gives its markers.
+def find(tokenizer: Tokenizer) -> FimTokens:
+    """Return the format of the one family whose tokens, and none of whose rivals' tokens, `tokenizer` has.
+
+    Of families with the same markers, the one that accounts for more of the vocabulary is taken. Families that differ
+    in nothing that matters here (StarCoder and Granite Code) count as one.
 
     Raises:
-        FimError: a marker is not one token of this tokenizer, or two markers are the same token.
+        FimError: no known family, or several that differ. The message says which, and what each of them wants.
     """
-    names = ["prefix", "suffix", "middle", "end"] + ["start"] * (tokens.start is not None)
-    found = {name: tokenizer.token_to_id(getattr(tokens, name)) for name in names}
-    ids = {name: token_id for name, token_id in found.items() if token_id is not None}
-    missing = [f"fim.{name} {getattr(tokens, name)!r}" for name in names if name not in ids]
-    if missing:
+    vocabulary = tokenizer.get_vocab()
+    alike = {name: family for name, family in FAMILIES.items() if set(family.markers) <= vocabulary.keys()}
+    if not alike:
         raise FimError(
+            f"the model's tokenizer has the markers of none of the families known here ({', '.join(FAMILIES)}); "
+            "name the markers that the model was trained with under fim; if it was trained with none, "
+            "let fim.repurpose give them the ids of tokens that it never uses (docs/models.md)"
+        )
+    doubts = {
+        name: [f"lacks {text}" for text in family.tokens if text not in vocabulary]
+        + [f"has {text}" for text in family.lacks if text in vocabulary]
+        for name, family in alike.items()
+    }
+    fitting = [name for name, found in doubts.items() if not found]
+    best = [
+        name
+        for name in fitting
+        if not any(set(alike[name].tokens) < set(alike[other].tokens) for other in fitting)
+    ]
+    formats = [FimTokens.model_validate(alike[name].settings()) for name in best]
+    if formats and all(found == formats[0] for found in formats):
+        return formats[0]
+    choices = best or list(alike)
+    told = "; ".join(f"{name}: it {', '.join(doubts[name])}" for name in choices if doubts[name])
+    raise FimError(
+        f"the model's tokenizer has the markers of {', '.join(choices)}, and does not tell which order and end "
+        f"token the model was trained with{f' ({told})' if told else ''}; set fim to one of these names, or "
+        "spell the format out (docs/models.md)"
+    )
+
+
+def fim_format(tokens: FimTokens | None, tokenizer: Tokenizer) -> FimFormat:
+    """Return the format with the ids that `tokenizer` gives its markers; without `tokens`, that which `find` finds.
+
+    From here on `tokenizer` encodes text that spells a marker as the characters it is.
+
+    Raises:
+        FimError: with every marker that is not one token of this tokenizer, is ordinary text to it, or is the
+            same token as another; or nothing was found.
+    """
+    tokens = tokens or find(tokenizer)
+    named = {name: getattr(tokens, name) for name in ("prefix", "suffix", "middle", "end", "start")}
+    markers = {name: text for name, text in named.items() if text is not None}
+    found = {name: tokenizer.token_to_id(text) for name, text in markers.items()}
+    ids = {name: token_id for name, token_id in found.items() if token_id is not None}
+    _take_as_text(tokenizer, list(ids.values()))
+    missing = [f"fim.{name} {text!r}" for name, text in markers.items() if name not in ids]
+    ordinary = [
+        f"fim.{name} {markers[name]!r}"
+        for name, token_id in ids.items()
+        if token_id in tokenizer.encode(markers[name], add_special_tokens=False).ids
+    ]
+    others = {token_id for name, token_id in ids.items() if name != "start"}
+    mistakes = []
+    if missing:
+        mistakes.append(
             f"not one token of the model's tokenizer: {', '.join(missing)}; name the markers that the model "
             "was trained with, or let fim.repurpose give them the ids of tokens that it never uses"
         )
-    if len({ids[name] for name in names[:4]}) < 4:
-        raise FimError("fim.prefix, suffix, middle and end must be four different tokens")
+    if ordinary:
+        mistakes.append(f"ordinary text to the model's tokenizer, no marker: {', '.join(ordinary)}")
+    if len(others) < len(ids.keys() - {"start"}):
+        mistakes.append("fim.prefix, suffix, middle and end must be different tokens")
+    if mistakes:
+        raise FimError("; ".join(mistakes))
     return FimFormat(
-        tokens.layout, ids["prefix"], ids["suffix"], ids["middle"], ids["end"], start_id=ids.get("start")
+        tokens.layout,
+        ids["prefix"],
+        ids["suffix"],
+        ids.get("middle"),
+        ids["end"],
+        start_id=ids.get("start"),
+        n_guard=_guard_tokens(tokenizer),
     )
 
 
@@ -108,8 +178,8 @@ def encode_prompt(
     head of its prefix and the tail of its suffix, which stand farthest from the gap.
     """
     stable, carried = split_boundary(prefix)
-    prefix_ids = _ids(tokenizer, stable)
-    suffix_ids = _ids(tokenizer, suffix or "")
+    prefix_ids = list(tokenizer.encode(stable, add_special_tokens=False).ids)
+    suffix_ids = _inner_ids(fmt, tokenizer, suffix or "")
     order = ("prefix",) if suffix is None else _PARTS[fmt.layout]
     prompt = [] if fmt.start_id is None else [fmt.start_id]
     if max_tokens is not None:
@@ -140,7 +210,7 @@ def encode(
         FimError: the target alone does not fit in `max_tokens`.
     """
     carried = split_boundary(prefix)[1]
-    target_ids = [*_ids(tokenizer, carried + middle), fmt.end_id]
+    target_ids = [*_inner_ids(fmt, tokenizer, carried + middle), fmt.end_id]
     room = None if max_tokens is None else max_tokens - len(target_ids)
     if room is not None and room < _MOST_MARKERS:
         raise FimError(
@@ -150,5 +220,43 @@ def encode(
     return Encoded(prompt_ids, target_ids)
 
 
-def _ids(tokenizer: Tokenizer, text: str) -> list[int]:
-    return list(tokenizer.encode(text, add_special_tokens=False).ids)
+def _inner_ids(fmt: FimFormat, tokenizer: Tokenizer, text: str) -> list[int]:
+    """Return the ids of a text that has something before it: without the blank that SentencePiece sets at a beginning.
+
+    As `encode_infilling` in facebookresearch/codellama and mistralai/mistral-common does it.
+    """
+    guarded = _GUARD + text if fmt.n_guard else text
+    return list(tokenizer.encode(guarded, add_special_tokens=False).ids[fmt.n_guard :])
+
+
+def _guard_tokens(tokenizer: Tokenizer) -> int:
+    """Return how many tokens `_GUARD` is where `tokenizer` sets a blank before it, else 0."""
+    guard = tokenizer.encode(_GUARD, add_special_tokens=False)
+    return len(guard.ids) if guard.tokens and guard.tokens[0].startswith("\u2581") else 0
+
+
+def _take_as_text(tokenizer: Tokenizer, ids: list[int]) -> None:
+    """Make a tokenizer encode text that spells a marker, or another control token, as characters.
+
+    `encode_special_tokens` does so for special tokens alone, and not every family declares its own so.
+    """
+    tokenizer.encode_special_tokens = True
+    added = tokenizer.get_added_tokens_decoder()
+    plain = [
+        token
+        for token_id, token in added.items()
+        if not token.special and (token_id in ids or token.content in CONTROL_TOKENS)
+    ]
+    tokenizer.add_special_tokens(
+        [
+            AddedToken(
+                token.content,
+                single_word=token.single_word,
+                lstrip=token.lstrip,
+                rstrip=token.rstrip,
+                normalized=token.normalized,
+                special=True,
+            )
+            for token in plain
+        ]
+    )

@@ -11,6 +11,7 @@ its training text had them ("token healing"), and the carried text is taken off 
 from __future__ import annotations
 
 import codecs
+import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,10 +20,14 @@ from typing import TYPE_CHECKING
 from tokenizers import Tokenizer
 
 from echo_dagster.fim import FimError, FimFormat, encode_prompt, split_boundary
+from echo_dagster.fim_formats import CONTROL_TOKENS
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
+
+#: How SentencePiece spells a token that is a single byte.
+_BYTE_TOKEN = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def complete(
     nearly tie in bf16.
 
     Raises:
-        FimError: the tokenizer is not a byte-level one.
+        FimError: the tokenizer is neither a byte-level one nor SentencePiece with byte fallback.
     """
     import torch
 
@@ -171,10 +176,39 @@ def _write(row: _Row, token: bytes | None, max_new_tokens: int, stop: Callable[[
 
 
 def _vocabulary(tokenizer: Tokenizer, end_id: int) -> _Vocabulary:
-    """Return the bytes of every token.
+    """Return the bytes of every token."""
+    vocabulary = tokenizer.get_vocab()
+    by_id: list[bytes | None] = [None] * (max(vocabulary.values()) + 1)
+    is_sentencepiece = getattr(tokenizer.model, "byte_fallback", False)
+    added = tokenizer.get_added_tokens_decoder()
+    # Gemma adds runs of newlines and blanks, which are text; byte-level tokenizers add nothing that is
+    no_text = {
+        token_id
+        for token_id, token in added.items()
+        if not is_sentencepiece or token.special or token.content in CONTROL_TOKENS
+    }
+    spelled = _sentencepiece_bytes if is_sentencepiece else _byte_level_bytes()
+    for text, token_id in vocabulary.items():
+        if token_id not in no_text and token_id != end_id:
+            by_id[token_id] = spelled(text)
+    by_bytes = {token: token_id for token_id, token in enumerate(by_id) if token}
+    if is_sentencepiece:  # where a character and its byte are two tokens, text is written with the character
+        characters = (token_id for text, token_id in vocabulary.items() if not _BYTE_TOKEN.fullmatch(text))
+        by_bytes |= {token: token_id for token_id in characters if (token := by_id[token_id])}
+    return _Vocabulary(by_id, by_bytes, sorted(by_bytes))
 
-    A byte-level vocabulary spells each byte as one printable character; the rule is that of GPT-2's
-    encoder.py.
+
+def _sentencepiece_bytes(text: str) -> bytes:
+    """Return what SentencePiece's spelling of a token stands for: `\u2581` is a blank, <0x0A> a byte."""
+    if _BYTE_TOKEN.fullmatch(text):
+        return bytes([int(text[3:5], 16)])
+    return text.replace("\u2581", " ").encode()
+
+
+def _byte_level_bytes() -> Callable[[str], bytes]:
+    """Return how a byte-level vocabulary is read, which spells each byte as one printable character.
+
+    The rule is that of GPT-2's encoder.py.
     """
     printable = [
         *range(ord("!"), ord("~") + 1),
@@ -183,15 +217,13 @@ def _vocabulary(tokenizer: Tokenizer, end_id: int) -> _Vocabulary:
     ]
     others = [byte for byte in range(256) if byte not in printable]
     byte_of = {chr(byte): byte for byte in printable} | {chr(256 + n): byte for n, byte in enumerate(others)}
-    by_id: list[bytes | None] = [None] * (max(tokenizer.get_vocab().values()) + 1)
-    special = {*tokenizer.get_added_tokens_decoder(), end_id}
-    for text, token_id in tokenizer.get_vocab().items():
-        if token_id in special:
-            continue
+
+    def spelled(text: str) -> bytes:
         if any(character not in byte_of for character in text):
             raise FimError(
-                "the model's tokenizer is not byte-level, as GPT-2's is; generation knows no other"
+                "the model's tokenizer is neither byte-level, as GPT-2's is, nor SentencePiece with byte fallback, "
+                "as Llama's is; generation knows no other"
             )
-        by_id[token_id] = bytes(byte_of[character] for character in text)
-    by_bytes = {token: token_id for token_id, token in enumerate(by_id) if token}
-    return _Vocabulary(by_id, by_bytes, sorted(by_bytes))
+        return bytes(byte_of[character] for character in text)
+
+    return spelled

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 from tokenizers import Tokenizer
 
-from echo_dagster.fim import FimError, fim_format
+from echo_dagster.fim import FimError, fim_format, find
 from echo_dagster.settings import FimTokens, ModelSettings
 
 if TYPE_CHECKING:
@@ -56,13 +56,16 @@ def resolve(model: ModelSettings, data_dir: Path) -> ResolvedModel:
         ModelError: the source is absent, or the directory lacks weights, a tokenizer or the format's markers.
     """
     source = model.source
-    if source.package:
-        path = _from_package(model, data_dir)
-    elif source.hub:
-        path = _from_hub(source.hub, source.revision)
-    else:
-        path = Path(source.path or "").expanduser().absolute()
-    _check(model, path)
+    try:
+        if source.package:
+            path = _from_package(model, data_dir)
+        elif source.hub:
+            path = _from_hub(source.hub, source.revision)
+        else:
+            path = Path(source.path or "").expanduser().absolute()
+        _check(model, path)
+    except FimError as error:
+        raise ModelError(f"the model {model.name!r}: {error}") from error
     return ResolvedModel(model.name, path, _remembered_digest(path, data_dir))
 
 
@@ -92,6 +95,16 @@ def load_tokenizer(path: Path) -> Tokenizer:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def fim_tokens(fim: FimTokens | None, path: Path) -> FimTokens:
+    """Return the format of a model directory: the configured one, else that which its tokenizer tells.
+
+    Raises:
+        FimError: nothing is configured, and the tokenizer does not tell.
+        ModelError: nothing is configured, and the directory has no tokenizer.json.
+    """
+    return fim or find(load_tokenizer(path))
 
 
 def load_causal_lm(path: Path) -> PreTrainedModel:
@@ -130,13 +143,14 @@ def _from_package(model: ModelSettings, data_dir: Path) -> Path:
     """Convert the GGUF file of an installed package, unless a directory made from the same file is there."""
     package = model.source.package or ""
     gguf = _packaged_gguf(package)
+    repurpose = model.fim.repurpose if model.fim else {}
     made_from = {
         "package": package,
         "version": metadata.version(package),
         "file": gguf.name,
         "bytes": gguf.stat().st_size,
-        "repurpose": {str(token_id): text for token_id, text in sorted(model.fim.repurpose.items())},
-        "end": model.fim.end,
+        "repurpose": {str(token_id): text for token_id, text in sorted(repurpose.items())},
+        "end": model.fim.end if model.fim else None,
         "conversion": _CONVERSION,
     }
     target = data_dir.absolute() / "models" / model.name
@@ -178,7 +192,7 @@ def _packaged_gguf(package: str) -> Path:
     return found[0]
 
 
-def _convert_gguf(gguf: Path, fim: FimTokens, target: Path) -> None:
+def _convert_gguf(gguf: Path, fim: FimTokens | None, target: Path) -> None:
     """Write a quantised model as a normal model directory in bf16, with the markers in its tokenizer."""
     _hush()
     import torch
@@ -187,14 +201,15 @@ def _convert_gguf(gguf: Path, fim: FimTokens, target: Path) -> None:
 
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
     tokenizer.save_pretrained(target)
-    _repurpose(target / "tokenizer.json", fim.repurpose)
+    if fim is not None:
+        _repurpose(target / "tokenizer.json", fim.repurpose)
     if GGUFReader(gguf).fields["tokenizer.ggml.pre"].contents() == "smollm":
         _split_digits(target / "tokenizer.json")
     model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name)
     # transformers still takes the weights for quantised, and would refuse to save or train them
     del model.config.quantization_config
     model.hf_quantizer, model.is_quantized = None, False
-    end_id = Tokenizer.from_file(str(target / "tokenizer.json")).token_to_id(fim.end)
+    end_id = Tokenizer.from_file(str(target / "tokenizer.json")).token_to_id(fim_tokens(fim, target).end)
     # so that whatever serves the directory stops where a middle ends
     model.generation_config.eos_token_id = end_id
     # 4-bit weights lose nothing that matters in bf16, and the directory is half as large
@@ -258,10 +273,7 @@ def _check(model: ModelSettings, path: Path) -> None:
             f"the model {model.name!r}: {path} lacks config.json or *.safetensors; "
             "write it with save_pretrained"
         )
-    try:
-        fim_format(model.fim, load_tokenizer(path))
-    except FimError as error:
-        raise ModelError(f"the model {model.name!r}: {error}") from error
+    fim_format(model.fim, load_tokenizer(path))
 
 
 def _digested(path: Path) -> list[Path]:

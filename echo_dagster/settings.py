@@ -11,7 +11,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from echo_dagster.fim_formats import FAMILIES
 
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -302,14 +304,15 @@ class Retention(_Section):
 
 
 class FimTokens(_Section):
-    """The fill-in-the-middle format: three markers, their order, and what ends a completion."""
+    """The fill-in-the-middle format: the markers, their order, and what ends a completion."""
 
-    layout: Literal["psm", "spm"] = Field(
-        description="psm: <prefix>P<suffix>S<middle>; spm: <prefix><suffix>S<middle>P; the middle comes behind it"
+    layout: Literal["psm", "spm", "spm_marked", "spm_bare"] = Field(
+        description="psm: <prefix>P<suffix>S<middle>; spm: <prefix><suffix>S<middle>P; "
+        "spm_marked: <suffix>S<prefix>P<middle>; spm_bare: <suffix>S<prefix>P; the middle comes behind it"
     )
     prefix: str
     suffix: str
-    middle: str
+    middle: str | None = None
     end: str
     start: str | None = Field(
         default=None, description="what every prompt begins with, if the model was trained so"
@@ -317,6 +320,16 @@ class FimTokens(_Section):
     repurpose: dict[int, str] = Field(
         default={}, description="unused token ids that become the markers of a model that has none"
     )
+
+    @model_validator(mode="after")
+    def _middle_where_it_stands(self) -> FimTokens:
+        if (self.middle is None) != (self.layout == "spm_bare"):
+            raise ValueError(
+                "spm_bare has no marker for the middle; remove it"
+                if self.middle is not None
+                else f"{self.layout} has a marker for the middle; name it"
+            )
+        return self
 
 
 class ModelSource(_Section):
@@ -335,8 +348,19 @@ class ModelSettings(_Section):
 
     name: str
     source: ModelSource
-    fim: FimTokens
+    fim: FimTokens | None = Field(
+        default=None, description="the name of a family, or a format; null: found from the tokenizer"
+    )
     max_tokens: PositiveInt = 2048
+
+    @field_validator("fim", mode="before")
+    @classmethod
+    def _family_by_name(cls, fim: object) -> object:
+        if not isinstance(fim, str):
+            return fim
+        if fim not in FAMILIES:
+            raise ValueError(f"expected one of {', '.join(FAMILIES)}, or a format of your own")
+        return FAMILIES[fim].settings()
 
     @field_validator("source")
     @classmethod

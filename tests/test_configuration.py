@@ -201,3 +201,44 @@ def test_settings_are_frozen(folder):
 def test_the_shipped_configurations_load(name):
     loaded = configuration.load(configuration.resource("configs", name))
     assert {source.importer for source in loaded.sources} <= set(importers.NAMES)
+
+
+def test_a_models_format_may_be_a_familys_name_or_left_out(folder):
+    spelled = load(folder).base_model.fim
+    write(folder / "models" / "named.yaml", {**MODEL, "fim": "codestral"})
+    write(folder / "models" / "unsaid.yaml", {"name": "unsaid", "source": {"path": "somewhere"}})
+    named = load(folder, model="named").base_model.fim
+    assert spelled is not None
+    assert named is not None
+    assert (spelled.layout, spelled.middle) == ("spm", "<m>")
+    assert (named.layout, named.prefix, named.suffix, named.middle) == (
+        "spm_bare",
+        "[PREFIX]",
+        "[SUFFIX]",
+        None,
+    )
+    assert load(folder, model="unsaid").base_model.fim is None
+
+
+@pytest.mark.parametrize(
+    ("fim", "told"),
+    [
+        ("qwen", "base_model.fim: value error, expected one of qwen2.5-coder, starcoder, "),
+        (
+            {**MODEL["fim"], "layout": "spm_bare"},
+            "base_model.fim: value error, spm_bare has no marker for the middle; remove it",
+        ),
+        (
+            {name: text for name, text in MODEL["fim"].items() if name != "middle"},
+            "base_model.fim: value error, spm has a marker for the middle; name it",
+        ),
+        (
+            {**MODEL["fim"], "layout": "mps"},
+            "base_model.fim.layout: input should be 'psm', 'spm', 'spm_marked'",
+        ),
+    ],
+)
+def test_a_mistake_in_a_format_is_told(folder, fim, told):
+    write(folder / "models" / "mine.yaml", {**MODEL, "fim": fim})
+    [mistake] = mistakes(folder, model="mine")
+    assert mistake.startswith(told)

@@ -146,5 +146,5 @@ def test_a_marker_that_is_no_token_is_refused_with_what_to_do(tokenizer):
 
 
 def test_two_markers_cannot_be_one_token(tokenizer):
-    with pytest.raises(FimError, match="four different tokens"):
+    with pytest.raises(FimError, match="must be different tokens"):
         fim_format(FIM.model_copy(update={"suffix": PREFIX}), tokenizer)

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch  # noqa: TID253 - the reference these tests compare with
+from family_tokenizers import of_family
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import FIM, MAX_TOKENS
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM  # noqa: TID253 - likewise
 
 from echo_dagster.fim import FimError, encode_prompt, fim_format, split_boundary
 from echo_dagster.generation import _vocabulary, complete
@@ -85,6 +87,8 @@ def decoded_by_hand(model, tokenizer, fmt, prefix, *, suffix, n_free):
             token = vocabulary.by_id[chosen]
             rest = owed[len(text) :]
             if not rest or (token is not None and (rest.startswith(token) or token.startswith(rest))):
+                if rest and vocabulary.by_bytes[token] != chosen:
+                    continue  # SentencePiece has some bytes twice
                 break
         if token is None:
             break
@@ -155,8 +159,38 @@ def test_a_context_longer_than_the_window_is_cut(model, tokenizer, fmt):
     assert len(complete(model, tokenizer, fmt, [context], max_new_tokens=4, batch_size=1)) == 1
 
 
-def test_a_tokenizer_that_is_not_byte_level_is_refused():
+def test_a_tokenizer_without_bytes_is_refused():
     tokenizer = Tokenizer(models.BPE(vocab={"\u2581a": 0, "b": 1}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     with pytest.raises(FimError, match="byte-level"):
         _vocabulary(tokenizer, 1)
+
+
+def test_a_sentencepiece_vocabulary_is_read_as_bytes(tmp_path):
+    tokenizer = of_family("codegemma", tmp_path)
+    newlines = [AddedToken("\n\n", normalized=False), AddedToken("\u2581\u2581\u2581", normalized=False)]
+    tokenizer.add_tokens(newlines)  # as Gemma has them: added, and text nevertheless
+    vocabulary = _vocabulary(tokenizer, fim_format(None, tokenizer).end_id)
+    of = {text: vocabulary.by_id[token_id] for text, token_id in tokenizer.get_vocab().items()}
+    assert of["\u2581total"] == b" total"
+    assert of["<0x0A>"] == b"\n"
+    assert of["\n\n"] == b"\n\n"
+    assert of["\u2581\u2581\u2581"] == b"   "
+    assert of["<bos>"] is of["<|fim_prefix|>"] is of["<|file_separator|>"] is of["</s>"] is None
+    assert vocabulary.by_bytes[b"A"] == tokenizer.token_to_id("A") != tokenizer.token_to_id("<0x41>")
+
+
+@pytest.mark.parametrize("family", ["codellama", "codestral", "codegemma"])
+def test_what_is_carried_begins_a_completion_of_a_sentencepiece_model_too(family, tmp_path):
+    tokenizer = of_family(family, tmp_path)
+    fmt = fim_format(None, tokenizer)
+    torch.manual_seed(3)
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    n_tokens = max(tokenizer.get_vocab().values()) + 1
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=n_tokens, max_position_embeddings=256, **sizes)).eval()
+    for prefix, suffix in (("class Order:\n    de", "\n"), ("caf\u00e9 \u03c0", None), ("", "x")):
+        [written] = complete(model, tokenizer, fmt, [(prefix, suffix)], max_new_tokens=6, batch_size=1)
+        carried = split_boundary(prefix)[1].encode()
+        by_hand = decoded_by_hand(model, tokenizer, fmt, prefix, suffix=suffix, n_free=6)
+        whole = codecs.getincrementaldecoder("utf-8")("replace").decode(by_hand[len(carried) :])
+        assert written == whole

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tiny import FIM, MIDDLE, PREFIX, SUFFIX
+from tokenizers import Tokenizer
 
 from echo_dagster import models
 from echo_dagster.models import ModelError
@@ -255,7 +256,25 @@ def test_a_loaded_model_only_reads(tiny_model_dir):
 def test_shipped_models_are_valid_and_named_as_their_file(name):
     model = shipped(name)
     assert model.name == name
-    assert len({model.fim.prefix, model.fim.suffix, model.fim.middle, model.fim.end}) == 4
+
+
+def test_a_format_that_is_left_out_is_found_from_the_tokenizer(own_copy, tmp_path):
+    """With the tokens of Qwen's repository context beside the markers, there is no other family that it could be."""
+    unsaid = at(own_copy).model_copy(update={"fim": None})
+    with pytest.raises(ModelError, match=r"'copy': .*does not tell which order.*qwen2\.5-coder: it lacks"):
+        models.resolve(unsaid, tmp_path)
+    tokenizer = Tokenizer.from_file(str(own_copy / "tokenizer.json"))
+    tokenizer.add_special_tokens(["<|repo_name|>", "<|file_sep|>", "<|fim_pad|>"])
+    tokenizer.save(str(own_copy / "tokenizer.json"))
+    resolved = models.resolve(unsaid, tmp_path)
+    assert models.fim_tokens(unsaid.fim, resolved.path) == FIM.model_copy(update={"layout": "psm"})
+    assert models.fim_tokens(FIM, resolved.path) == FIM
+
+
+def test_a_configured_format_needs_no_tokenizer(tmp_path):
+    assert models.fim_tokens(FIM, tmp_path / "nowhere") == FIM
+    with pytest.raises(ModelError, match=r"no tokenizer\.json"):
+        models.fim_tokens(None, tmp_path / "nowhere")
 
 
 @pytest.mark.skipif(

@@ -63,7 +63,7 @@ def verify(
             "samples.count": training_set.height,
             "samples.digest": samples_digest(training_set),
             "training": settings.training.model_dump(mode="json"),
-            "fim": settings.base_model.fim.model_dump(mode="json"),
+            "fim": models.fim_tokens(settings.base_model.fim, candidate.path).model_dump(mode="json"),
             "max_tokens": settings.base_model.max_tokens,
         },
     )

@@ -30,7 +30,7 @@ class NothingToEvaluate(ValueError):
 def compare(
     held_out: pl.DataFrame,
     compared: Mapping[str, ResolvedModel],
-    tokens: FimTokens,
+    tokens: FimTokens | None,
     settings: Evaluation,
     *,
     user: CalibratedUser | None = None,
@@ -78,7 +78,11 @@ def sample(held_out: pl.DataFrame, max_samples: int, seed: int) -> pl.DataFrame:
 
 
 def _answer(
-    model: ResolvedModel, gaps: pl.DataFrame, tokens: FimTokens, settings: Evaluation, progress: Progress
+    model: ResolvedModel,
+    gaps: pl.DataFrame,
+    tokens: FimTokens | None,
+    settings: Evaluation,
+    progress: Progress,
 ) -> pl.DataFrame:
     """Return one row per gap: what the model writes there, and how likely it finds what the user kept."""
     tokenizer = models.load_tokenizer(model.path)

@@ -31,7 +31,7 @@ import polars as pl
 
 from echo_dagster.configuration import deepspeed_file
 from echo_dagster.lake import Lake
-from echo_dagster.models import ResolvedModel, is_cpu_build
+from echo_dagster.models import ResolvedModel, fim_tokens, is_cpu_build
 from echo_dagster.optimization import deepspeed_config
 from echo_dagster.optimization.schema import TRAINED_COLUMNS, samples_digest
 from echo_dagster.settings import FimTokens, Settings, Training
@@ -130,28 +130,31 @@ def prepare_day(
         )
     from_champion = settings.training.start_from == "champion"
     start = ResolvedModel(base.name, champion.path, champion.digest) if from_champion else base
-    lineage = {
+    lineage = lineage_of_day(lake, day, rows, settings.training)
+    file = prepare(rows, start, settings.base_model.fim, settings, home_of_day(settings, day), lineage)
+    return Prepared(file, Job.read(file))
+
+
+def home_of_day(settings: Settings, day: date) -> Path:
+    """Return the directory of a day's trainings."""
+    return settings.data_dir / "checkpoints" / day.isoformat()
+
+
+def lineage_of_day(lake: Lake, day: date, rows: pl.DataFrame, training: Training) -> dict[str, Any]:
+    """Return what samples of the training set of `day` were made of, for the record of their training."""
+    return {
         "day": day.isoformat(),
         "tables": {"training_set": lake.version("training_set")},
         "sample_days": sorted({str(sample_day) for sample_day in rows["sample_day"].to_list()}),
         "cohorts": dict(rows.group_by(pl.col("cohort").fill_null("none")).len().sort("cohort").iter_rows()),
-        "start_from": settings.training.start_from,
+        "start_from": training.start_from,
     }
-    file = prepare(
-        rows,
-        start,
-        settings.base_model.fim,
-        settings,
-        settings.data_dir / "checkpoints" / day.isoformat(),
-        lineage,
-    )
-    return Prepared(file, Job.read(file))
 
 
 def prepare(
     training_set: pl.DataFrame,
     model: ResolvedModel,
-    fim: FimTokens,
+    fim: FimTokens | None,
     settings: Settings,
     out: Path,
     lineage: Mapping[str, Any],
@@ -161,7 +164,7 @@ def prepare(
     Args:
         training_set: one row per sample, with at least sample_id, language, prefix, suffix and middle.
         model: the weights to start from.
-        fim: the markers of its tokenizer.
+        fim: the markers of its tokenizer; without, they are found from it, and stand in the file.
         settings: `training` and `base_model.max_tokens` are used.
         out: the directory of this day's jobs.
         lineage: what the samples were made of: table versions, days. Kept in the provenance record as it is.
@@ -178,7 +181,7 @@ def prepare(
         "n_samples": samples.height,
         "samples_digest": samples_digest(samples),
         "model": {"name": model.name, "digest": model.digest},
-        "fim": fim.model_dump(mode="json"),
+        "fim": fim_tokens(fim, model.path).model_dump(mode="json"),
         "max_tokens": settings.base_model.max_tokens,
         "training": settings.training.model_dump(mode="json"),
         "deepspeed": deepspeed_config.read(deepspeed_file(settings.training.deepspeed), settings.training),

@@ -23,7 +23,7 @@ from echo_dagster.settings import FimTokens, Perplexity
 def score(
     samples: pl.DataFrame,
     model_path: Path,
-    fim: FimTokens,
+    fim: FimTokens | None,
     settings: Perplexity,
     *,
     scorer: str,
@@ -43,7 +43,7 @@ def score(
     Args:
         samples: of `BALANCED_SCHEMA`.
         model_path: the reference model's directory; without a model only its tokenizer is read.
-        fim: its fill-in-the-middle format.
+        fim: its fill-in-the-middle format; null: found from its tokenizer.
         settings: what scores, and how much goes into one forward pass.
         scorer: the reference model's digest.
         progress: called with sequences done and in all.
@@ -84,7 +84,7 @@ def scorer_id(settings: Perplexity, model_digest: str) -> str:
 def _by_model(
     samples: pl.DataFrame,
     model_path: Path,
-    fim: FimTokens,
+    fim: FimTokens | None,
     batch_tokens: int,
     progress: Callable[[int, int], None] | None,
 ) -> pl.DataFrame:

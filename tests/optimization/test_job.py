@@ -6,12 +6,14 @@ from datetime import date
 import polars as pl
 import psutil
 import pytest
+from family_tokenizers import of_family
 
 from echo_dagster import models
+from echo_dagster.fim import find
 from echo_dagster.lake import Lake
 from echo_dagster.optimization import job, record
 from echo_dagster.optimization.job import Job, NothingToTrain, Prepared
-from echo_dagster.settings import Training
+from echo_dagster.settings import ModelSettings, Training
 
 DAY = date(2026, 1, 5)
 
@@ -147,3 +149,16 @@ def test_weights_that_are_not_those_on_record_are_refused(make_job, lake, tmp_pa
     with pytest.raises(record.CheckpointBroken, match="materialize `checkpoint` again"):
         record.write_trained(lake, DAY, prepared)
     assert not lake.exists("checkpoint")
+
+
+def test_a_format_that_was_found_stands_in_the_job_as_if_it_were_configured(samples, settings, tmp_path):
+    """So the digest, the training process and the provenance record never hang on how it was said."""
+    tokenizer = of_family("seed-coder", tmp_path)
+    model = models.ResolvedModel("found", tmp_path, "d1g35t")
+    named = ModelSettings.model_validate({"name": "x", "source": {"path": "x"}, "fim": "seed-coder"}).fim
+    found, said = (
+        job.Job.read(job.prepare(samples, model, fim, settings, tmp_path / "out", {}))
+        for fim in (None, named)
+    )
+    assert found.fim == said.fim == find(tokenizer)
+    assert found.digest == said.digest
