@@ -6,7 +6,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import backfill, events, noise, refinery, scoring, secret_finding, snapshots, truncation
+from benchmarks import (
+    backfill,
+    events,
+    gguf_export,
+    noise,
+    refinery,
+    scoring,
+    secret_finding,
+    snapshots,
+    truncation,
+)
 
 
 def main() -> None:
@@ -21,6 +31,7 @@ def main() -> None:
     )
     parser.add_argument("--samples", type=int, default=50_000, help="samples that are filtered")
     parser.add_argument("--data-juicer", type=Path, help="an environment made of recipes/data_juicer.txt")
+    parser.add_argument("--llama-cpp", type=Path, help="an environment made of recipes/llama_cpp.txt")
     parser.add_argument("--scored", type=int, default=16, help="samples that are scored in a round")
     parser.add_argument("--noisy", type=int, default=600, help="samples among which noise is planted")
     parser.add_argument("--cuts", type=int, default=1000, help="cuts of C_N in installed Python packages")
@@ -48,6 +59,8 @@ def main() -> None:
         tokenizer = truncation.load_tokenizer("smollm2-135m", Path(folder))
         found, _ = truncation.measure("python", [Path(truncation.INSTALLED)], asked.cuts, tokenizer)
         Console(width=160).print(truncation.table([found]))
+    if asked.llama_cpp:
+        gguf_export.show(asked.llama_cpp)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gguf
 from rich.console import Console
@@ -24,6 +25,7 @@ from rich.table import Table
 
 from benchmarks.fim_layout import cut_gaps
 from echo_dagster import configuration, models
+from echo_dagster.cli_parts import model_of
 from echo_dagster.export import gguf_file, modelfile
 from echo_dagster.fim import encode_prompt, fim_format, split_boundary
 from echo_dagster.models import ResolvedModel
@@ -138,6 +140,16 @@ def table(compared: Sequence[Compared], name: str) -> Table:
     return shown
 
 
+def show(llama_cpp: Path, model: Path | None = None, **asked: Any) -> None:
+    """Measure a model directory, or the configured base model, and print what came of it."""
+    configured = configuration.load()
+    chosen = model_of(configured, model)
+    fim = models.fim_tokens(configured.base_model.fim, chosen.path)
+    with tempfile.TemporaryDirectory() as folder:
+        compared = measure(Path(folder), llama_cpp, chosen, fim, **asked)
+    Console().print(table(compared, " ".join([chosen.name, asked.get("dtype", "f16")])))
+
+
 def main() -> None:
     """Measure one model."""
     parser = argparse.ArgumentParser(
@@ -149,22 +161,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=48, help="the most to write for a prompt")
     parser.add_argument("--dtype", default="f16", choices=["f16", "f32", "bf16", "q8_0"])
     asked = parser.parse_args()
-    configured = configuration.load()
-    if asked.model is None:
-        model = models.resolve(configured.base_model, configured.data_dir)
-    else:
-        model = ResolvedModel(asked.model.name, asked.model, models.digest(asked.model))
-    with tempfile.TemporaryDirectory() as folder:
-        compared = measure(
-            Path(folder),
-            asked.llama_cpp,
-            model,
-            models.fim_tokens(configured.base_model.fim, model.path),
-            n_prompts=asked.prompts,
-            n_tokens=asked.tokens,
-            dtype=asked.dtype,
-        )
-    Console().print(table(compared, f"{model.name}, {asked.dtype}"))
+    show(asked.llama_cpp, asked.model, n_prompts=asked.prompts, n_tokens=asked.tokens, dtype=asked.dtype)
 
 
 if __name__ == "__main__":

@@ -204,8 +204,11 @@ class Training(_Section):
     min_samples: PositiveInt = Field(default=32, description="a smaller training set trains nothing")
     epochs: PositiveInt = Field(default=1, description="passes over the training set")
     batch_size: PositiveInt = Field(default=8, description="samples per optimizer step, over all ranks")
-    micro_batch_size: PositiveInt = Field(
-        default=8, description="samples per forward pass of a rank; lower saves memory"
+    micro_batch_tokens: PositiveInt = Field(
+        default=2048, description="tokens per forward pass of a rank; lower saves memory"
+    )
+    weighting: Literal["token", "sample"] = Field(
+        default="token", description="what counts the same in a step: each target token, or each sample"
     )
     learning_rate: Annotated[float, Field(gt=0)] = Field(
         default=5e-5, description="the peak, reached after the warm-up"
@@ -266,6 +269,23 @@ class Evaluation(_Section):
     seed: int = Field(default=17, description="the same seed draws the same samples")
 
 
+class Scaling(_Section):
+    """How much is enough: training on growing shares of a training set."""
+
+    shares: tuple[Share, ...] = Field(
+        default=(0.0625, 0.125, 0.25, 0.5, 1.0),
+        description="of the training set, each within the next; two or more, the smallest first",
+    )
+    seeds: PositiveInt = Field(default=1, description="trainings of each share; quality is their mean")
+
+    @field_validator("shares")
+    @classmethod
+    def _rising(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+        if len(shares) < 2 or shares[0] <= 0 or list(shares) != sorted(set(shares)):
+            raise ValueError("name two or more shares above 0, the smallest first and none twice")
+        return shares
+
+
 class Retention(_Section):
     """How many days tables keep. What is not named is kept for ever; `champion` always is: it says what serves."""
 
@@ -288,6 +308,8 @@ class Retention(_Section):
     )
     predictions: PositiveInt | None = Field(default=None, description="days of what models wrote")
     evaluated_model: PositiveInt | None = Field(default=None, description="days of comparisons")
+    scaling: PositiveInt | None = Field(default=None, description="days of studies of growing shares")
+    scaling_fit: PositiveInt | None = Field(default=None, description="days of what they found per doubling")
     reports: PositiveInt | None = Field(default=None, description="days of report pages")
     versions: Annotated[int, Field(ge=1, le=7)] = Field(
         default=7, description="days for which rows that were replaced or removed stay on disk"
@@ -397,6 +419,7 @@ class Settings(_Section):
     window: Window = Window()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
+    scaling: Scaling = Scaling()
     retention: Retention = Retention()
     base_model: ModelSettings = Field(description="filled from the file that `model` names")
 

@@ -7,10 +7,11 @@ that the settings own is `"auto"` in the file, or not there.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
-from echo_dagster.optimization.plan import batching
+from echo_dagster.optimization.plan import Batching
 from echo_dagster.settings import Training
 
 AUTO = "auto"
@@ -22,10 +23,12 @@ def complete(config: dict[str, Any], training: Training) -> dict[str, Any]:
     Raises:
         ValueError: the file states a value that the settings own; all such values are named.
     """
-    batches = batching(training.batch_size, training.micro_batch_size, training.ranks)
+    batches = Batching(training.batch_size, training.ranks, training.micro_batch_tokens)
     owned: dict[str, tuple[Any, str]] = {
-        "train_micro_batch_size_per_gpu": (batches.micro_batch_size, "micro_batch_size"),
-        "gradient_accumulation_steps": (batches.accumulation, "batch_size"),
+        # DeepSpeed knows only steps that are all cut alike, so it is told of uncut ones; `train.py` tells it which
+        # forward pass is the last of a step
+        "train_micro_batch_size_per_gpu": (math.ceil(batches.batch_size / batches.ranks), "batch_size"),
+        "gradient_accumulation_steps": (1, "micro_batch_tokens"),
         "gradient_clipping": (training.max_grad_norm, "max_grad_norm"),
         "optimizer.params.lr": (training.learning_rate, "learning_rate"),
         "optimizer.params.weight_decay": (training.weight_decay, "weight_decay"),

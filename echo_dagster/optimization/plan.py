@@ -1,31 +1,37 @@
 """Which samples make up which optimizer step, and at which learning rate. Pure functions of settings and seed.
 
-A step's samples are of like length, so that little of a padded batch is padding; which step comes when is
-random.
+A step's samples are drawn at random. They are dealt to ranks and forward passes so that all have about as many tokens.
 What does not live here: tokens and weights (`train_model.py`).
 """
 
 from __future__ import annotations
 
+import heapq
 import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
-
-#: Steps whose samples are sorted by length together: enough for even batches, few enough to stay random.
-_POOL_STEPS = 64
 
 
 @dataclass(frozen=True)
 class Batching:
-    """How a step is cut: into `ranks` x `accumulation` micro-batches of at most `micro_batch_size` samples."""
+    """How a step is cut: each of `ranks` reads at most `micro_batch_tokens` in a forward pass, or one longer sample.
+
+    Raises:
+        ValueError: there are more ranks than samples in a step.
+    """
 
     batch_size: int
     ranks: int
-    accumulation: int
-    micro_batch_size: int
+    micro_batch_tokens: int
+
+    def __post_init__(self) -> None:
+        if self.batch_size < self.ranks:
+            raise ValueError(
+                f"training.batch_size is {self.batch_size}, less than training.ranks ({self.ranks}): some ranks would "
+                "never see a sample; raise batch_size or lower ranks"
+            )
 
 
 @dataclass(frozen=True)
@@ -33,32 +39,23 @@ class Step:
     """One optimizer step, counted from 0.
 
     `micro_batches[i][r]` holds the samples of rank r's i-th forward pass; it is empty where the step has fewer samples
-    than micro-batches.
+    than passes, and that rank reads `stand_in`, the shortest sample of the step, for nothing.
     """
 
     number: int
     epoch: int
     micro_batches: tuple[tuple[tuple[int, ...], ...], ...]
+    stand_in: int
+
+    @property
+    def n_empty(self) -> int:
+        """Forward passes that count for nothing."""
+        return sum(not samples for ranks in self.micro_batches for samples in ranks)
 
     @property
     def samples(self) -> tuple[int, ...]:
         """All samples of the step, over all ranks."""
         return tuple(sample for ranks in self.micro_batches for samples in ranks for sample in samples)
-
-
-def batching(batch_size: int, micro_batch_size: int, ranks: int) -> Batching:
-    """Return how a step of `batch_size` samples is cut.
-
-    Raises:
-        ValueError: there are more ranks than samples in a step.
-    """
-    if batch_size < ranks:
-        raise ValueError(
-            f"training.batch_size is {batch_size}, less than training.ranks ({ranks}): some ranks would never see "
-            "a sample; raise batch_size or lower ranks"
-        )
-    accumulation = math.ceil(batch_size / (micro_batch_size * ranks))
-    return Batching(batch_size, ranks, accumulation, math.ceil(batch_size / (accumulation * ranks)))
 
 
 def count_steps(n_samples: int, epochs: int, batch_size: int) -> int:
@@ -70,15 +67,20 @@ def steps(lengths: Sequence[int], batches: Batching, *, epochs: int, seed: int) 
     """Yield every step of every epoch; each sample stands in exactly one step of an epoch.
 
     Args:
-        lengths: tokens of each sample, prompt and target together.
+        lengths: tokens that the model reads of each sample.
         batches: how a step is cut.
         epochs: passes over the samples.
         seed: the same seed gives the same steps, whatever was yielded before.
     """
     number = 0
     for epoch in range(epochs):
-        for samples in _epoch(lengths, batches.batch_size, random.Random(f"{seed}:{epoch}")):
-            yield Step(number, epoch, _cut(samples, batches))
+        order = list(range(len(lengths)))
+        random.Random(f"{seed}:{epoch}").shuffle(order)
+        for start in range(0, len(order), batches.batch_size):
+            samples = sorted(
+                order[start : start + batches.batch_size], key=lambda sample: (-lengths[sample], sample)
+            )
+            yield Step(number, epoch, _cut(samples, lengths, batches), stand_in=samples[-1])
             number += 1
 
 
@@ -93,25 +95,31 @@ def learning_rate(
     return peak * (1 - done if decay == "linear" else 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def _epoch(lengths: Sequence[int], batch_size: int, random_: random.Random) -> list[list[int]]:
-    order = list(range(len(lengths)))
-    random_.shuffle(order)
-    batches: list[list[int]] = []
-    for start in range(0, len(order), batch_size * _POOL_STEPS):
-        pool = sorted(
-            order[start : start + batch_size * _POOL_STEPS], key=lambda sample: (lengths[sample], sample)
-        )
-        batches += [pool[at : at + batch_size] for at in range(0, len(pool), batch_size)]
-    random_.shuffle(batches)
-    return batches
+def _cut(
+    samples: Sequence[int], lengths: Sequence[int], batches: Batching
+) -> tuple[tuple[tuple[int, ...], ...], ...]:
+    """Deal a step's samples, longest first, into the fewest turns that hold them when dealt evenly.
 
-
-def _cut(samples: Sequence[int], batches: Batching) -> tuple[tuple[tuple[int, ...], ...], ...]:
-    """Deal a step's samples, sorted by length, so that ranks that work at the same time get like lengths."""
-    n_slots = batches.ranks * batches.accumulation
-    bounds = [len(samples) * slot // n_slots for slot in range(n_slots + 1)]
-    slots = [tuple(samples[low:high]) for low, high in pairwise(bounds)]
+    The fullest passes come first, and ranks that work at the same time get passes that are about as full.
+    """
+    most = batches.micro_batch_tokens
+    n_turns = math.ceil(sum(min(lengths[sample], most) for sample in samples) / (most * batches.ranks))
+    n_turns = min(n_turns, math.ceil(len(samples) / batches.ranks))
+    while True:
+        passes = _deal(samples, lengths, n_turns * batches.ranks)
+        if all(len(some) < 2 or tokens <= most for tokens, some in passes):
+            break
+        n_turns += 1
+    fullest = [tuple(some) for _, some in sorted(passes, key=lambda dealt: (-dealt[0], dealt[1]))]
     return tuple(
-        tuple(slots[turn * batches.ranks : (turn + 1) * batches.ranks])
-        for turn in range(batches.accumulation)
+        tuple(fullest[start : start + batches.ranks]) for start in range(0, len(fullest), batches.ranks)
     )
+
+
+def _deal(samples: Sequence[int], lengths: Sequence[int], n_passes: int) -> list[tuple[int, list[int]]]:
+    """Give each sample to the emptiest pass so far; return the tokens and the samples of every pass."""
+    passes: list[tuple[int, int, list[int]]] = [(0, number, []) for number in range(n_passes)]
+    for sample in samples:
+        tokens, number, some = passes[0]
+        heapq.heapreplace(passes, (tokens + lengths[sample], number, [*some, sample]))
+    return [(tokens, some) for tokens, _, some in passes]

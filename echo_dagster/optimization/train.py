@@ -4,7 +4,7 @@
 
 `job.prepare` writes the job file. The program goes on from its last checkpoint, saves and exits with 143 when it
 is told to stop, and leaves a directory that transformers loads. What does not live here: the order of samples
-(`plan.py`), the loss (`train_model.py`), files (`train_checkpoint.py`), messages (`train_report.py`), figures
+(`plan.py`), the loss (`train_pack.py`), files (`train_checkpoint.py`), messages (`train_report.py`), figures
 (`train_progress.py`).
 """
 
@@ -26,7 +26,10 @@ from echo_dagster.optimization.train_report import Reporter, reporter
 from echo_dagster.optimization.train_watch import STOPPED, Stop, watch
 
 if TYPE_CHECKING:
-    from echo_dagster.optimization.train_model import Sample
+    from echo_dagster.optimization.train_pack import Pack, Sample
+
+#: What a step's loss is divided by, and what it counts as in the loss of several.
+COUNTED = {"token": "target_tokens", "sample": "samples"}
 
 
 class Stopped(Exception):
@@ -80,7 +83,7 @@ def run(job: jobs.Job, report: Reporter, stop: Stop) -> None:
         record = {
             **jobs.provenance(job),
             "model_digest": digest,
-            "metrics": metrics(progress),
+            "metrics": metrics(progress, COUNTED[job.training.weighting]),
             "machine": machine(engine),
         }
         checkpoint.publish(unfinished, job, record, progress.history)
@@ -129,11 +132,11 @@ def train(
     import torch
 
     from echo_dagster.optimization import train_checkpoint as checkpoint
-    from echo_dagster.optimization import train_model as model_
+    from echo_dagster.optimization.train_pack import pack
 
     settings = job.training
-    lengths = [len(sample.ids) for sample in samples]
-    batches = plan.batching(settings.batch_size, settings.micro_batch_size, engine.world_size)
+    lengths = [sample.n_inputs for sample in samples]
+    batches = plan.Batching(settings.batch_size, engine.world_size, settings.micro_batch_tokens)
     total = plan.count_steps(len(samples), settings.epochs, settings.batch_size)
     saved_at, saved_time = progress.steps, time.monotonic()
     report.begin(progress.steps, progress.tokens)
@@ -150,12 +153,14 @@ def train(
             continue
         began = time.monotonic()
         torch.manual_seed(settings.seed + step.number)  # for models with dropout: the same after a restart
-        target_tokens = sum(samples[sample].n_target for sample in step.samples)
+        counts = {
+            "target_tokens": sum(samples[sample].n_target for sample in step.samples),
+            "samples": len(step.samples),
+        }
+        divisor = counts[COUNTED[settings.weighting]]
         nats = 0.0
         is_due = False
         for turn, ranks in enumerate(step.micro_batches):
-            if turn > 0:
-                engine.step()  # DeepSpeed counts micro-batches here, and changes weights after the last alone
             is_late = time.monotonic() - saved_time > settings.checkpoint_minutes * 60
             stopping, is_due = _any_rank(engine, stop.requested, is_late)
             if stopping:
@@ -163,8 +168,14 @@ def train(
                 raise Stopped(
                     f"told to stop after step {progress.steps} of {total}; run it again to go on from there"
                 )
-            nats += _forward_backward(engine, model_, samples, ranks[engine.global_rank], step, target_tokens)
-        loss = _sum_over_ranks(engine, nats) / target_tokens
+            engine.set_gradient_accumulation_boundary(turn == len(step.micro_batches) - 1)
+            mine = ranks[engine.global_rank]
+            packed = pack(
+                [samples[sample] for sample in mine or (step.stand_in,)], settings.weighting, engine.device
+            )
+            # a rank without a sample takes part all the same: the others wait for its gradient
+            nats += _forward_backward(engine, packed, divisor, weight=1.0 if mine else 0.0)
+        loss = _sum_over_ranks(engine, nats) / divisor
         rate = plan.learning_rate(
             step.number,
             total,
@@ -174,15 +185,16 @@ def train(
         )
         norm = _update(engine, loss, rate, step=step.number + 1, saved_at=saved_at)
         progress.steps += 1
-        progress.tokens += sum(lengths[sample] for sample in step.samples)
-        progress.target_tokens += target_tokens
+        progress.tokens += sum(len(samples[sample].ids) for sample in step.samples)
+        progress.target_tokens += counts["target_tokens"]
+        progress.idle_tokens += step.n_empty * lengths[step.stand_in]
         progress.seconds += time.monotonic() - began
         progress.history.append(
             {
                 "step": progress.steps,
                 "epoch": step.epoch + 1,
                 "loss_nats_per_token": loss,
-                "target_tokens": target_tokens,
+                **counts,
                 "learning_rate": rate,
                 "gradient_norm": norm,
             }
@@ -212,22 +224,14 @@ def _update(engine: Any, loss: float, rate: float, *, step: int, saved_at: int) 
     return None if norm is None else float(norm)
 
 
-def _forward_backward(
-    engine: Any,
-    model_: Any,
-    samples: list[Sample],
-    mine: tuple[int, ...],
-    step: plan.Step,
-    target_tokens: int,
-) -> float:
-    """Run one micro-batch; return the sum of its nats. An empty one takes part with a sample of no weight."""
-    batch = model_.collate([samples[index] for index in mine or step.samples[:1]], engine.device)
-    if not mine:
-        batch.labels.fill_(model_.IGNORED)
-    nats = model_.nats(engine, batch)
-    # DeepSpeed takes the mean of the ranks' gradients: together, the gradient of the mean over all targets
-    engine.backward(nats * (engine.world_size / target_tokens), scale_wrt_gas=False)
-    return float(nats.detach())
+def _forward_backward(engine: Any, packed: Pack, divisor: int, weight: float) -> float:
+    """Run one forward pass and its backward pass; return the sum of its nats."""
+    from echo_dagster.optimization.train_pack import nats
+
+    told = nats(engine, packed) * weight
+    # DeepSpeed takes the mean of the ranks' gradients: together, the gradient of the mean over what is counted
+    engine.backward(told * (engine.world_size / divisor), scale_wrt_gas=False)
+    return float(told.detach())
 
 
 def _any_rank(engine: Any, *flags: bool) -> tuple[bool, ...]:
@@ -264,7 +268,7 @@ def explain(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
         return (
-            "out of memory; lower training.micro_batch_size (the result changes by rounding alone), set "
+            "out of memory; lower training.micro_batch_tokens (the result changes by rounding alone), set "
             "training.recompute_activations, train fewer blocks (training.last_layers), or, with several ranks, "
             "use training.deepspeed: zero3.json"
         )

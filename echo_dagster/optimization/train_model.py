@@ -1,50 +1,25 @@
-"""The model under training: its weights, which of them learn, and the loss of a micro-batch.
+"""The model under training, and what it is trained on: its weights, which of them learn, samples as tokens.
 
-The loss is taken on the target alone (carried text, middle, end token), and every target token of an optimizer
-step weighs the same, however it is cut into ranks and micro-batches.
+What does not live here: how samples share a row, and the loss (`train_pack.py`).
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 import torch
-from torch.nn import functional
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from echo_dagster.fim import FimError, encode, fim_format
 from echo_dagster.models import load_tokenizer
 from echo_dagster.optimization.job import Job
-
-IGNORED = -100
+from echo_dagster.optimization.train_pack import ATTENTION, Sample
 
 
 class TrainingError(RuntimeError):
     """A training that cannot go on. The message says what to change."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A gap as token ids: the prompt, then `n_target` tokens to predict. Kept at four bytes a token."""
-
-    ids: array[int]
-    n_target: int
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A micro-batch, left-padded, so that all targets end in the last column.
-
-    `inputs` holds input_ids, attention_mask and position_ids, int64 of shape (samples, tokens); `labels`, of
-    shape (samples, longest target), holds what the last columns predict, `IGNORED` where a target is shorter.
-    """
-
-    inputs: dict[str, torch.Tensor]
-    labels: torch.Tensor
 
 
 def encode_samples(job: Job) -> list[Sample]:
@@ -74,14 +49,18 @@ def encode_samples(job: Job) -> list[Sample]:
 
 
 def load(job: Job) -> PreTrainedModel:
-    """Load the model to train: fp32 weights, gradients only where they are wanted."""
-    model = AutoModelForCausalLM.from_pretrained(
-        job.model.path,
-        dtype=torch.float32,
-        local_files_only=True,
-        # On a CPU the plain attention beats the fused one by a fifth, as soon as a batch is padded.
-        attn_implementation="sdpa" if torch.cuda.is_available() else "eager",
-    )
+    """Load the model to train: fp32 weights, attention sample by sample, gradients only where they are wanted.
+
+    Raises:
+        TrainingError: the model's attention cannot be replaced, or its blocks cannot be found.
+    """
+    model = AutoModelForCausalLM.from_pretrained(job.model.path, dtype=torch.float32, local_files_only=True)
+    model.set_attn_implementation(ATTENTION)  # a model that cannot leaves it at a warning
+    if model.config._attn_implementation != ATTENTION or not model._supports_sdpa:
+        raise TrainingError(
+            f"{type(model).__name__} computes attention by itself, so its samples cannot share a row; "
+            "take a model that transformers can give another attention"
+        )
     model.config.use_cache = False
     if job.training.recompute_activations:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -135,28 +114,3 @@ def _dimensions(parameter: torch.nn.Parameter) -> int:
     return len(
         getattr(parameter, "ds_shape", parameter.shape)
     )  # under ZeRO 3 a rank holds a part, and the shape aside
-
-
-def collate(samples: Sequence[Sample], device: torch.device | str) -> Batch:
-    """Make a micro-batch. The last token of a sample is only predicted, so it is no input."""
-    width = max(len(sample.ids) for sample in samples) - 1
-    longest = max(sample.n_target for sample in samples)
-    ids = torch.zeros((len(samples), width), dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    labels = torch.full((len(samples), longest), IGNORED, dtype=torch.long)
-    for row, sample in enumerate(samples):
-        tokens = torch.tensor(sample.ids, dtype=torch.long)
-        ids[row, width - len(tokens) + 1 :] = tokens[:-1]
-        mask[row, width - len(tokens) + 1 :] = 1
-        labels[row, longest - sample.n_target :] = tokens[-sample.n_target :]
-    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": positions}
-    return Batch({name: tensor.to(device) for name, tensor in inputs.items()}, labels.to(device))
-
-
-def nats(model: Any, batch: Batch) -> torch.Tensor:
-    """Return the sum of -log p over the target tokens of a micro-batch, in nats: a scalar with a gradient."""
-    logits = model(**batch.inputs, logits_to_keep=batch.labels.shape[1], use_cache=False).logits
-    return functional.cross_entropy(
-        logits.float().flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED, reduction="sum"
-    )

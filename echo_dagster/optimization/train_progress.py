@@ -13,28 +13,34 @@ class Progress:
     """What is done, over all runs of a job; saved with every checkpoint."""
 
     steps: int = 0
-    tokens: int = 0  # prompts and targets, without padding
+    tokens: int = 0  # prompts and targets
     target_tokens: int = 0
+    idle_tokens: int = 0  # read for nothing, by ranks that wait for others
     seconds: float = 0.0
     resumed_at: list[int] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
-def metrics(progress: Progress) -> dict[str, Any]:
-    """Return the figures of a finished training. First and final loss are means over a tenth of the steps."""
+def metrics(progress: Progress, counted: str) -> dict[str, Any]:
+    """Return the figures of a finished training.
+
+    First and final loss are means over a tenth of the steps, where a step counts as many times as its `counted` in the
+    history says: the target tokens or the samples of it.
+    """
     import torch
 
     tenth = max(1, progress.steps // 10)
 
     def mean(rows: list[dict[str, Any]]) -> float:
-        nats = sum(row["loss_nats_per_token"] * row["target_tokens"] for row in rows)
-        return float(nats / sum(row["target_tokens"] for row in rows))
+        total = sum(row["loss_nats_per_token"] * row[counted] for row in rows)
+        return float(total / sum(row[counted] for row in rows))
 
     kilobyte = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes
     return {
         "steps": progress.steps,
         "tokens": progress.tokens,
         "target_tokens": progress.target_tokens,
+        "padding_share": round(progress.idle_tokens / (progress.tokens + progress.idle_tokens), 5),
         "first_loss_nats_per_token": mean(progress.history[:tenth]),
         "final_loss_nats_per_token": mean(progress.history[-tenth:]),
         "seconds": round(progress.seconds, 3),

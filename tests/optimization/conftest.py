@@ -31,7 +31,7 @@ def samples() -> pl.DataFrame:
 
 @pytest.fixture(scope="session")
 def settings(tiny_settings: ModelSettings) -> Settings:
-    training = Training(epochs=2, learning_rate=5e-3, batch_size=8, micro_batch_size=8)
+    training = Training(epochs=2, learning_rate=5e-3, batch_size=8)
     return Settings(start_day=date(2026, 1, 1), base_model=tiny_settings, training=training)
 
 

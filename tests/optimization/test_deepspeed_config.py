@@ -6,14 +6,14 @@ from echo_dagster.optimization import deepspeed_config
 from echo_dagster.resources import resource
 from echo_dagster.settings import Training
 
-TRAINING = Training(batch_size=8, micro_batch_size=3, learning_rate=2e-4, weight_decay=0.1, max_grad_norm=0.5)
+TRAINING = Training(batch_size=8, ranks=3, learning_rate=2e-4, weight_decay=0.1, max_grad_norm=0.5)
 
 
 @pytest.mark.parametrize("stage", range(4))
 def test_a_shipped_file_differs_in_its_stage_alone_and_takes_the_rest_from_the_settings(stage):
     config = deepspeed_config.read(resource("configs", "deepspeed", f"zero{stage}.json"), TRAINING)
     assert config["zero_optimization"]["stage"] == stage
-    assert config["train_micro_batch_size_per_gpu"] == 3 and config["gradient_accumulation_steps"] == 3
+    assert config["train_micro_batch_size_per_gpu"] == 3 and config["gradient_accumulation_steps"] == 1
     assert config["gradient_clipping"] == 0.5
     assert (
         config["optimizer"]["params"] | {"lr": 2e-4, "weight_decay": 0.1, "torch_adam": True}

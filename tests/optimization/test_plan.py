@@ -12,28 +12,34 @@ sizes = st.integers(1, 12)
 @given(
     lengths=st.lists(st.integers(1, 500), min_size=1, max_size=120),
     batch_size=sizes,
-    micro=sizes,
+    most=st.integers(1, 2000),
     ranks=st.integers(1, 4),
     epochs=st.integers(1, 3),
     seed=st.integers(0, 5),
 )
-def test_every_sample_is_trained_on_once_an_epoch(lengths, batch_size, micro, ranks, epochs, seed):
+def test_every_sample_is_trained_on_once_an_epoch(lengths, batch_size, most, ranks, epochs, seed):
     batch_size = max(batch_size, ranks)
-    batches = plan.batching(batch_size, micro, ranks)
+    batches = plan.Batching(batch_size, ranks, most)
     steps = list(plan.steps(lengths, batches, epochs=epochs, seed=seed))
     assert [step.number for step in steps] == list(range(plan.count_steps(len(lengths), epochs, batch_size)))
     for epoch in range(epochs):
         seen = Counter(sample for step in steps if step.epoch == epoch for sample in step.samples)
         assert seen == dict.fromkeys(range(len(lengths)), 1)
     for step in steps:
-        assert len(step.micro_batches) == batches.accumulation
-        assert all(len(turn) == ranks for turn in step.micro_batches)
-        assert all(len(samples) <= min(micro, batch_size) for turn in step.micro_batches for samples in turn)
+        assert len(step.samples) <= batch_size
+        assert lengths[step.stand_in] == min(lengths[sample] for sample in step.samples)
+        for turn in step.micro_batches:
+            assert len(turn) == ranks and any(turn)
+            assert all(len(samples) < 2 or tokens(lengths, samples) <= most for samples in turn)
+
+
+def tokens(lengths, samples):
+    return sum(lengths[sample] for sample in samples)
 
 
 def test_the_order_depends_on_seed_and_epoch_alone():
     lengths = list(range(100))
-    batches = plan.batching(8, 8, 1)
+    batches = plan.Batching(8, 1, 4096)
 
     def order(seed):
         return [step.samples for step in plan.steps(lengths, batches, epochs=2, seed=seed)]
@@ -45,32 +51,46 @@ def test_the_order_depends_on_seed_and_epoch_alone():
 
 def test_however_a_step_is_cut_its_samples_are_the_same():
     lengths = [7 * index % 50 for index in range(60)]
-    whole = [set(step.samples) for step in plan.steps(lengths, plan.batching(12, 12, 1), epochs=1, seed=3)]
-    for micro, ranks in ((3, 1), (4, 2), (1, 3)):
-        batches = plan.batching(12, micro, ranks)
+    whole = [set(step.samples) for step in plan.steps(lengths, plan.Batching(12, 1, 4096), epochs=1, seed=3)]
+    for most, ranks in ((70, 1), (100, 2), (4096, 3)):
+        batches = plan.Batching(12, ranks, most)
         assert [set(step.samples) for step in plan.steps(lengths, batches, epochs=1, seed=3)] == whole
 
 
-def test_a_batch_holds_like_lengths():
-    lengths = [index * 37 % 1000 for index in range(512)]
-    spread = [
-        max(lengths[sample] for sample in step.samples) - min(lengths[sample] for sample in step.samples)
-        for step in plan.steps(lengths, plan.batching(8, 8, 1), epochs=1, seed=1)
+def test_a_step_is_random_in_length():
+    lengths = list(range(1000))
+    means = [
+        tokens(lengths, step.samples) / 50
+        for step in plan.steps(lengths, plan.Batching(50, 1, 4096), epochs=1, seed=1)
     ]
-    assert max(spread) < 30  # 1000 / 64 steps, were they dealt evenly; unsorted it is about 800
+    assert all(350 < mean < 650 for mean in means)  # 500 +- 3.7 standard errors; sorted it would be 25 to 975
 
 
-def test_a_step_is_cut_into_full_micro_batches():
-    assert plan.batching(8, 3, 1) == plan.Batching(batch_size=8, ranks=1, accumulation=3, micro_batch_size=3)
-    assert plan.batching(64, 8, 4) == plan.Batching(
-        batch_size=64, ranks=4, accumulation=2, micro_batch_size=8
-    )
-    assert plan.batching(4, 8, 2) == plan.Batching(batch_size=4, ranks=2, accumulation=1, micro_batch_size=2)
+def test_ranks_that_work_at_the_same_time_read_about_as_much():
+    lengths = [200 + index * 37 % 1000 for index in range(512)]
+    steps = list(plan.steps(lengths, plan.Batching(64, 4, 4096), epochs=1, seed=1))
+    turns = [[tokens(lengths, samples) for samples in turn] for step in steps for turn in step.micro_batches]
+    assert {len(step.micro_batches) for step in steps} <= {3, 4}  # of 64 x 700 / (4 x 4096) = 2.7 at least
+    assert all(max(turn) - min(turn) < 0.1 * max(turn) for turn in turns)
+    assert sum(step.n_empty for step in steps) == 0
+
+
+def test_a_rank_without_a_sample_is_told_as_empty():
+    (step,) = plan.steps([30, 20, 10], plan.Batching(4, 4, 100), epochs=1, seed=0)
+    assert step.micro_batches == (((0,), (1,), (2,), ()),)
+    assert step.n_empty == 1 and step.stand_in == 2
+
+
+def test_a_sample_that_is_longer_than_a_pass_stands_alone():
+    lengths = [60, 50, 40, 30, 20, 1000]
+    (step,) = plan.steps(lengths, plan.Batching(6, 1, 100), epochs=1, seed=0)
+    assert step.micro_batches[0] == ((5,),)
+    assert [tokens(lengths, samples) for (samples,) in step.micro_batches[1:]] == [70, 70, 60]
 
 
 def test_more_ranks_than_samples_in_a_step_is_a_mistake():
     with pytest.raises(ValueError, match="raise batch_size or lower ranks"):
-        plan.batching(2, 8, 4)
+        plan.Batching(2, 4, 4096)
 
 
 def test_the_learning_rate_rises_then_falls():

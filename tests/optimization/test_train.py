@@ -52,15 +52,18 @@ def runs(make_job, samples, tmp_path_factory) -> dict[str, Ran]:
         "again": make_job(home / "again"),
         "zero0": make_job(home, deepspeed="zero0.json"),
         "zero3": make_job(home, deepspeed="zero3.json"),
-        "cut": make_job(home, micro_batch_size=3),
+        "cut": make_job(home, micro_batch_tokens=150),
         "recomputed": make_job(home, recompute_activations=True),
+        "by_sample": make_job(home, weighting="sample"),
         "last_layer": make_job(home, last_layers=1),
         "diverged": make_job(home, learning_rate=1e30),
         "stopped": make_job(home / "stopped"),
         "stopped_zero3": make_job(
-            home / "stopped", deepspeed="zero3.json", micro_batch_size=3, last_layers=1
+            home / "stopped", deepspeed="zero3.json", micro_batch_tokens=150, last_layers=1
         ),
-        "whole_zero3": make_job(home / "whole", deepspeed="zero3.json", micro_batch_size=3, last_layers=1),
+        "whole_zero3": make_job(
+            home / "whole", deepspeed="zero3.json", micro_batch_tokens=150, last_layers=1
+        ),
         "too_long": make_job(home, rows=samples.with_columns(middle=pl.lit("value = " * 300))),
     }
     turns = [str(file) for name, file in files.items() if not name.startswith("stopped")]
@@ -90,6 +93,24 @@ def test_the_result_is_a_directory_that_transformers_loads(runs):
     tokenizer = (ran.job.result / "tokenizer.json").read_bytes()
     assert tokenizer == (ran.job.model.path / "tokenizer.json").read_bytes()
     assert not ran.job.work.exists()
+
+
+def test_the_result_is_all_that_vllm_reads_and_holds_no_code(runs):
+    """Weights by the names that transformers gives them, configurations, the tokenizer: vLLM asks for no more."""
+    from safetensors import safe_open
+
+    result = runs["zero2"].job.result
+    files = {file.name for file in result.iterdir()}
+    layout = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"}
+    assert files == layout | {"model.safetensors", "provenance.json", "history.json"}
+    told = {name: json.loads((result / name).read_text()) for name in layout}
+    assert told["config.json"]["architectures"] == ["LlamaForCausalLM"]
+    assert not any("auto_map" in settings for settings in told.values())  # what names code to run
+    assert told["generation_config.json"]["eos_token_id"] == told["config.json"]["eos_token_id"] == 0
+    assert told["tokenizer.json"]["added_tokens"][0]["content"] == "<|endoftext|>"
+    with safe_open(result / "model.safetensors", framework="pt") as weights:
+        assert weights.metadata() == {"format": "pt"}
+        assert "model.layers.0.self_attn.q_proj.weight" in weights.keys()  # noqa: SIM118 - it is no mapping
 
 
 def test_the_provenance_names_inputs_and_outcome(runs):
