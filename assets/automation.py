@@ -28,9 +28,12 @@ DATA_ASSETS = (
     "scored_samples",
 )
 
+#: Nothing that serves depends on these, so they wait for somebody who asks; each of its own job.
+ON_DEMAND = {"scaling": "scale"}
+
 daily = dg.define_asset_job(
     "daily",
-    selection=dg.AssetSelection.all(),
+    selection=dg.AssetSelection.all() - dg.AssetSelection.assets(*ON_DEMAND),
     description="Everything for one day: from landing files to the decision which model serves, and the report.",
 )
 
@@ -38,6 +41,12 @@ refresh = dg.define_asset_job(
     "refresh",
     selection=dg.AssetSelection.assets(*DATA_ASSETS),
     description="The data of one day again, up to the scored samples. No training.",
+)
+
+scale = dg.define_asset_job(
+    ON_DEMAND["scaling"],
+    selection=dg.AssetSelection.assets("scaling"),
+    description="How much is enough: models trained on growing shares of a day's training set, one training each.",
 )
 
 nightly = dg.build_schedule_from_partitioned_job(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import date, timedelta
 from typing import Any
 
@@ -100,6 +101,13 @@ def progress(
             context.log.info(f"{what}: {done} of {total}")
 
     return tell
+
+
+def bar(
+    context: dg.AssetExecutionContext,
+) -> Callable[[str], AbstractContextManager[Callable[[int, int], None]]]:
+    """Return what opens `progress` of a name, for work that is done in several parts."""
+    return lambda what: nullcontext(progress(context, what))
 
 
 def rows(count: int, context: dg.AssetExecutionContext) -> dict[str, Any]:

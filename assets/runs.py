@@ -20,7 +20,7 @@ import dagster as dg
 import polars as pl
 from dagster import DagsterEventType, DagsterInstance, DagsterRunStatus, RunsFilter
 
-from assets.automation import DATA_ASSETS
+from assets.automation import DATA_ASSETS, ON_DEMAND
 from assets.conventions import DAYS
 from echo_dagster import __version__
 from echo_dagster.acquisition import landing
@@ -68,7 +68,7 @@ def materialize(
 ) -> int:
     """Materialize days `first` to `last`: the data in one run over the range, then model and report day by day.
 
-    `select` names assets; None is all of them. With `skip_done`, what a run has already done with the same
+    `select` names assets; None is all but those on demand. With `skip_done`, what a run has already done with the same
     landing files, settings and code is left alone. Returns the number of runs.
 
     Raises:
@@ -76,7 +76,7 @@ def materialize(
         MaterializeFailed: a run failed; the message names its asset.
     """
     known = {key.to_user_string() for key in defs.resolve_asset_graph().get_all_asset_keys()}
-    chosen = list(known if select is None else select)
+    chosen = list(known - set(ON_DEMAND) if select is None else select)
     if unknown := sorted(set(chosen) - known):
         raise ValueError(f"unknown assets: {', '.join(unknown)}; expected some of {', '.join(sorted(known))}")
     keys = [(first + timedelta(days=ahead)).isoformat() for ahead in range((last - first).days + 1)]
@@ -85,16 +85,17 @@ def materialize(
             f"no such days: {outside or f'{first} to {last}'}; the partitions end yesterday (UTC)"
         )
     data = [name for name in chosen if name in (*DATA_ASSETS, "base_model")]
-    model = [name for name in chosen if name not in data]
-    plan = [(keys, data)] if data else []
-    plan += [([key], model) for key in keys] if model else []
+    model = [name for name in chosen if name not in (*data, *ON_DEMAND)]
+    plan = [("daily", keys, data)] if data else []
+    plan += [("daily", [key], model) for key in keys] if model else []
+    plan += [(job, [key], [name]) for name, job in ON_DEMAND.items() if name in chosen for key in keys]
     ran = 0
     with DagsterInstance.get() if instance is None else nullcontext(instance) as live:
-        for days, names in plan:
+        for job, days, names in plan:
             inputs = _inputs(settings, days)
             if skip_done and _is_done(live, days, names, inputs):
                 continue
-            _run(defs, live, days, names, inputs, on_step)
+            _run(defs.resolve_job_def(job), live, days, names, inputs, on_step)
             ran += 1
     return ran
 
@@ -129,7 +130,7 @@ def forget(
 
 
 def _run(
-    defs: dg.Definitions,
+    job: dg.JobDefinition,
     instance: DagsterInstance,
     days: Sequence[str],
     names: Sequence[str],
@@ -144,7 +145,7 @@ def _run(
             "dagster/asset_partition_range_end": days[-1],
         }
     _execute(
-        defs.resolve_job_def("daily"),
+        job,
         instance,
         label,
         on_step,

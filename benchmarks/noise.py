@@ -23,8 +23,8 @@ from rich.table import Table
 
 from benchmarks import simulated
 from echo_dagster import fim, likelihood, models
-from echo_dagster.ablation.training import train
 from echo_dagster.evaluation import bootstrap
+from echo_dagster.experiments.training import train
 from echo_dagster.optimization import job
 from echo_dagster.refinery import denoise, perplexity, strata
 from echo_dagster.settings import Perplexity, Settings

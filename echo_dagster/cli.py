@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from echo_dagster import cli_ablate, cli_export, terminal
+from echo_dagster import cli_ablate, cli_export, cli_scale, terminal
 from echo_dagster.cli_parts import CONFIG, DAY, failing_plainly, model_of, tell
 
 app = typer.Typer(
@@ -252,6 +252,7 @@ def evaluate(
 
 
 app.command(epilog=cli_ablate.EPILOG)(cli_ablate.ablate)
+app.command()(cli_scale.scale)
 app.command()(cli_export.export)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ import typer
 
 from echo_dagster import terminal
 from echo_dagster.ablation import steps
-from echo_dagster.cli_parts import CONFIG, failing_plainly
+from echo_dagster.cli_parts import CONFIG, failing_plainly, write_record
 
 _STEPS = "\n\n".join(f"{name}: {step.what}" for name, step in steps.STEPS.items())
 #: Paragraphs behind the options.
@@ -64,8 +63,4 @@ def ablate(
         if empty := done.ground.days.empty:
             terminal.console.print(f"Days without gaps: {', '.join(map(str, empty))}.", highlight=False)
         if json_ is not None:
-            told = json.dumps(tables.record(done), indent=2)
-            if json_ == "-":
-                typer.echo(told)
-            else:
-                Path(json_).write_text(told + "\n", encoding="utf-8")
+            write_record(tables.record(done), json_)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,15 @@ def tell(title: str, counts: Mapping[str, object]) -> None:
     for name, value in counts.items():
         shown.add_row(escape(name), f"{value:,}" if isinstance(value, int) else escape(str(value)))
     terminal.console.print(shown)
+
+
+def write_record(record: Mapping[str, object], where: str) -> None:
+    """Write a record as JSON to a file, or to standard output where it is called `-`."""
+    told = json.dumps(record, indent=2)
+    if where == "-":
+        typer.echo(told)
+    else:
+        Path(where).write_text(told + "\n", encoding="utf-8")
 
 
 @contextmanager

@@ -11,7 +11,17 @@ from typing import Any
 
 import dagster as dg
 
-from assets import acquisition, automation, evaluation, extraction, governance, optimization, refinery, runs
+from assets import (
+    acquisition,
+    automation,
+    evaluation,
+    extraction,
+    governance,
+    optimization,
+    refinery,
+    runs,
+    scaling,
+)
 from assets.runs import ForgottenPerson, MaterializeFailed
 from echo_dagster import configuration
 from echo_dagster.lake import Lake
@@ -30,12 +40,18 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
     """
     overrides = dict(resource_overrides or {})
     settings = overrides.pop("settings", None) or configuration.load()
-    stages = [acquisition, extraction, refinery, optimization, evaluation]
+    stages = [acquisition, extraction, refinery, optimization, evaluation, scaling]
     found = dg.load_assets_from_modules(stages)
     assets = [asset for asset in found if isinstance(asset, dg.AssetsDefinition)]
     return dg.Definitions(
         assets=dg.map_asset_specs(_with_freshness, assets),
-        jobs=[automation.daily, automation.refresh, governance.forget, governance.retention],
+        jobs=[
+            automation.daily,
+            automation.refresh,
+            automation.scale,
+            governance.forget,
+            governance.retention,
+        ],
         schedules=[automation.nightly, automation.nightly_retention],
         sensors=[automation.late_landing_files],
         resources={
@@ -68,7 +84,8 @@ def forget(user: str, *, on_step: Callable[[Step], None] = lambda step: None) ->
 
 
 def _with_freshness(spec: dg.AssetSpec) -> dg.AssetSpec:
-    return spec if spec.partitions_def is None else dg.apply_freshness_policy(spec, automation.FRESHNESS)
+    is_daily = spec.partitions_def is not None and spec.key.to_user_string() not in automation.ON_DEMAND
+    return spec if not is_daily else dg.apply_freshness_policy(spec, automation.FRESHNESS)
 
 
 defs = build_defs()

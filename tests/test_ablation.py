@@ -21,6 +21,7 @@ from echo_dagster.ablation import arms, steps, tables, trials
 from echo_dagster.ablation.differences import COMPARED_SCHEMA, differences
 from echo_dagster.acquisition import landing
 from echo_dagster.cli import app
+from echo_dagster.experiments import asking
 from echo_dagster.extraction import gaps, policies
 from echo_dagster.governance import leftovers
 from echo_dagster.lake import Lake, TableMissing, TableOutdated
@@ -85,7 +86,7 @@ def made(lake, settings, tmp_path_factory) -> tuple[list[arms.Refined], arms.Gro
     base = models.resolve(settings.base_model, settings.data_dir)
     days = arms.days_of(lake, None, settings.window.days, settings.start_day)
     room = tmp_path_factory.mktemp("room")
-    return arms.refine(lake, room, [arms.Arm(None, settings), *dropping], days, base, trials._silent)
+    return arms.refine(lake, room, [arms.Arm(None, settings), *dropping], days, base, asking.silent)
 
 
 class TestSteps:
@@ -186,7 +187,7 @@ class TestArms:
         with pytest.raises(
             TableOutdated, match=r"lacks reshown_of.*materialize --from 2022-09-05 --to 2022-09-07"
         ):
-            arms.refine(old, tmp_path / "room", [arms.Arm(None, settings)], days, base, trials._silent)
+            arms.refine(old, tmp_path / "room", [arms.Arm(None, settings)], days, base, asking.silent)
 
 
 class TestBudget:

@@ -7,7 +7,6 @@ its training set. What does not live here: which settings leave a step out (`ste
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ import polars as pl
 
 from echo_dagster import forgotten, models
 from echo_dagster.evaluation import day as evaluation
+from echo_dagster.experiments.asking import Bar
 from echo_dagster.extraction.schema import GAP_SCHEMA
 from echo_dagster.holdout import is_held_out
 from echo_dagster.lake import Lake, TableOutdated
@@ -25,9 +25,6 @@ from echo_dagster.refinery import balance, perplexity, samples, scoring, window
 from echo_dagster.refinery.schema import BALANCED_SCHEMA, SCORED_SCHEMA
 from echo_dagster.refinery.staging import stage
 from echo_dagster.settings import Settings
-
-#: Opens a bar of that name, and gives what moves it: `(done, total)`.
-Bar = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 
 _TEXTS = ("sample_id", "prefix", "suffix", "middle", "proposal")
 _LIKELIHOODS = tuple(name for name in SCORED_SCHEMA if name not in BALANCED_SCHEMA)

@@ -1,6 +1,6 @@
 """How much a step changes each metric: the arms' answers to the same gaps, side by side.
 
-What does not live here: asking models (`trials.py`), and the interval itself (`evaluation/`).
+What does not live here: asking models (`experiments/`), and the interval itself (`evaluation/`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from echo_dagster.evaluation import summary
+from echo_dagster.experiments.asking import judge
 from echo_dagster.settings import Evaluation
 
 COMPARED_SCHEMA = pl.Schema(
@@ -27,10 +28,6 @@ COMPARED_SCHEMA = pl.Schema(
         "by_seed": pl.List(pl.Float64()),  # the difference of each seed, over all gaps; null for other slices
     }
 )
-
-
-_IDENTITY = ("sample_id", "region_id", "user_id", "language", "is_held_out_user", "model_digest")
-_METRICS = tuple(summary.METRICS.values())
 
 
 def differences(
@@ -53,15 +50,7 @@ def differences(
         ValueError: they did not answer the same gaps.
     """
     # In the roles of a day's comparison: what is tried, what it is held against, and where both come from.
-    roles = {"candidate": _mean(full), "champion": _mean(without), "base": base}
-    judged = pl.concat(
-        rows.select(*_IDENTITY, pl.col(*_METRICS).cast(pl.Float64), pl.lit(role).alias("role"))
-        for role, rows in roles.items()
-    )
-    found = {
-        (row["slice"], row["metric"], row["role"], row["versus"]): row
-        for row in summary.summarise(judged, settings).iter_rows(named=True)
-    }
+    found = judge({"candidate": full, "champion": without, "base": [base]}, settings)
     rows = []
     for (slice_, metric, role, versus), row in found.items():
         if (role, versus) != ("candidate", "champion"):
@@ -85,11 +74,3 @@ def differences(
             }
         )
     return pl.DataFrame(rows, schema=COMPARED_SCHEMA)
-
-
-def _mean(answers: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Return one row per gap, its metrics the means over the seeds."""
-    every = pl.concat(answers).with_columns(pl.col(*_METRICS).cast(pl.Float64))
-    first = answers[0].select(_IDENTITY)
-    means = every.group_by("sample_id").agg(pl.col(*_METRICS).mean())
-    return first.join(means, on="sample_id", maintain_order="left")

@@ -13,10 +13,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from echo_dagster.ablation.trials import Ablation, Trained
+from echo_dagster.evaluation.summary import LOWER_IS_BETTER
 from echo_dagster.optimization import job
 
-#: Metrics of which less is better.
-_LOWER_IS_BETTER = ("middle_nats_per_token",)
 #: So many reasons are told of an arm; the record has all.
 _REASONS = 3
 
@@ -65,7 +64,7 @@ def verdict(row: Mapping[str, Any], *, is_same: bool = False) -> str:
         return "one independent unit gives no interval"
     if low <= 0 <= high:
         return "no difference within the interval"
-    is_better = (row["difference"] > 0) != (row["metric"] in _LOWER_IS_BETTER)
+    is_better = (row["difference"] > 0) != (row["metric"] in LOWER_IS_BETTER)
     return f"{'better' if is_better else 'worse'} with {step}"
 
 
@@ -103,7 +102,7 @@ def _step(done: Ablation, trained: Trained) -> Table:
     table.add_column("in words")
     rows = done.compared.filter(pl.col("dropped") == step, pl.col("slice") == "all")
     for row in rows.iter_rows(named=True):
-        metric = row["metric"] + (" (less is better)" if row["metric"] in _LOWER_IS_BETTER else "")
+        metric = row["metric"] + (" (less is better)" if row["metric"] in LOWER_IS_BETTER else "")
         cells = [f"{row[column]:.3f}" for column in ("base", "full", "without")]
         bounds = "" if row["low"] is None else f" [{row['low']:+.3f}, {row['high']:+.3f}]"
         cells.append(escape(f"{row['difference']:+.3f}{bounds}"))

@@ -6,8 +6,7 @@ What does not live here: the arms' samples (`arms.py`), metrics and intervals (`
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -18,19 +17,16 @@ import polars as pl
 from echo_dagster import models
 from echo_dagster.ablation import arms as refinery
 from echo_dagster.ablation import steps
-from echo_dagster.ablation.arms import Arm, Bar, Ground, Refined
+from echo_dagster.ablation.arms import Arm, Ground, Refined
 from echo_dagster.ablation.differences import differences
-from echo_dagster.ablation.training import train
-from echo_dagster.evaluation import compare, decisions, user
+from echo_dagster.evaluation import compare
 from echo_dagster.evaluation.user import UserFit
+from echo_dagster.experiments.asking import Bar, answers, fit_user, silent
+from echo_dagster.experiments.training import Ran, train_and_ask
 from echo_dagster.lake import Lake
 from echo_dagster.models import ResolvedModel
-from echo_dagster.optimization import job
-from echo_dagster.optimization.job import Job
 from echo_dagster.scratch import scratch
 from echo_dagster.settings import Settings
-
-Progress = Callable[[int, int], None]
 
 #: Where an ablation works, below the data directory; `governance/leftovers.py` knows it too.
 _ROOM = ("spill", "ablation-")
@@ -64,11 +60,6 @@ class Ablation:
         return len(self.arms[0].answers[0])
 
 
-@contextmanager
-def _silent(_: str) -> Iterator[Progress]:
-    yield lambda done, total: None
-
-
 def ablate(
     lake: Lake,
     drops: Sequence[str],
@@ -78,7 +69,7 @@ def ablate(
     n_days: int | None = None,
     n_samples: int | None = None,
     n_seeds: int = 1,
-    bar: Bar = _silent,
+    bar: Bar = silent,
 ) -> Ablation:
     """Train with the whole refinery and without each of some steps, and compare on the gaps of a day.
 
@@ -104,10 +95,10 @@ def ablate(
         refined, ground = refinery.refine(lake, room, made, days, base, bar)
         budget = _budget(refined, n_samples, settings)
         _check_held_out(ground, settings)
-        fitted = _user(ground, settings)
+        fitted = fit_user(ground.lake, days.window[0], days.window[-1], settings)
 
         def ask(model: ResolvedModel, who: str) -> pl.DataFrame:
-            return _answers(model, ground, settings, fitted, bar, who)
+            return answers(model, ground.held_out, settings, fitted, bar, who)
 
         seeds = tuple(settings.training.seed + nth for nth in range(n_seeds))
         of_base = ask(base, "base")
@@ -148,35 +139,6 @@ def _check_held_out(ground: Ground, settings: Settings) -> None:
         )
 
 
-def _user(ground: Ground, settings: Settings) -> UserFit:
-    """Fit the calibrated user on the decisions of the window."""
-    evaluation, days = settings.evaluation, ground.days.window
-    logged = decisions.read(
-        ground.lake,
-        *(days[0], days[-1]),
-        max_decisions=evaluation.max_decisions,
-        seed=evaluation.seed,
-        memory_limit=settings.memory_limit,
-    )
-    return user.fit(logged.rows, min_decisions=evaluation.min_decisions, seed=evaluation.seed)
-
-
-def _answers(
-    model: ResolvedModel, ground: Ground, settings: Settings, fitted: UserFit, bar: Bar, who: str
-) -> pl.DataFrame:
-    """Return what a model makes of the held-out gaps: PREDICTION_SCHEMA + `region_id`, one row per gap."""
-    with bar(f"comparing: {who}") as progress:
-        predictions, _ = compare.compare(
-            ground.held_out,
-            {"candidate": model},
-            settings.base_model.fim,
-            settings.evaluation,
-            user=fitted.user,
-            progress=progress,
-        )
-    return predictions.join(ground.held_out.select("sample_id", "region_id"), on="sample_id")
-
-
 def _train_all(
     refined: Sequence[Refined],
     n_samples: int,
@@ -187,25 +149,15 @@ def _train_all(
     bar: Bar,
 ) -> list[Trained]:
     """Train every arm with every seed, and ask each model; equal jobs are run once. Models are removed again."""
-    done: dict[str, tuple[dict[str, Any], pl.DataFrame]] = {}
+    done: dict[str, Ran] = {}
     trained = []
     for one in refined:
-        settings = one.arm.settings
+        name, settings = one.arm.name, one.arm.settings
         # The samples with the lowest lots, as a window that is too large is cut: arms share as many as they can.
         rows = compare.sample(pl.read_parquet(one.file), n_samples, settings.window.seed)
         runs = []
-        for seed in seeds:
-            training = settings.training.model_copy(update={"seed": seed})
-            seeded = settings.model_copy(update={"training": training})
-            lineage = {"ablation": one.arm.name}
-            prepared = Job.read(job.prepare(rows, base, settings.base_model.fim, seeded, out, lineage))
-            if prepared.digest not in done:
-                who = one.arm.name if len(seeds) == 1 else f"{one.arm.name}, seed {seed}"
-                with bar(f"training: {who}") as progress:
-                    record = train(prepared, who, progress)
-                model = ResolvedModel(base.name, prepared.result, record["model_digest"])
-                done[prepared.digest] = (record, ask(model, who))
-            shutil.rmtree(prepared.out)
-            runs.append(done[prepared.digest])
-        trained.append(Trained(one, tuple(record for record, _ in runs), tuple(found for _, found in runs)))
+        for ran in train_and_ask(name, rows, seeds, base, settings, out, {"ablation": name}, done, ask, bar):
+            shutil.rmtree(ran.out)
+            runs.append(ran)
+        trained.append(Trained(one, tuple(ran.record for ran in runs), tuple(ran.answers for ran in runs)))
     return trained

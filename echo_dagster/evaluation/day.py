@@ -63,7 +63,7 @@ def evaluate_day(
         ProvenanceMismatch: the checkpoint is not the one that today's lineage asks for.
         TableMissing: an earlier stage was never materialized.
     """
-    held_out, n_seen = _held_out(lake, day, settings)
+    held_out, n_seen = held_out_gaps(lake, day, settings)
     candidate = candidates.of_day(lake, day, base)
     if isinstance(candidate, NoCandidate):
         return _write(lake, day, DayEvaluation(candidate.reason, *_nothing(), held_out.height, n_seen, None))
@@ -106,8 +106,11 @@ def leaks(lake: Lake, day: date, settings: Settings) -> int:
     return samples.height - unseen(lake, day, samples, settings).height
 
 
-def _held_out(lake: Lake, day: date, settings: Settings) -> tuple[pl.DataFrame, int]:
-    """Return the day's gaps to compare on, and how many were left out as duplicates of training samples."""
+def held_out_gaps(lake: Lake, day: date, settings: Settings) -> tuple[pl.DataFrame, int]:
+    """Return the day's gaps to compare on, and how many were left out as duplicates of training samples.
+
+    The gaps are SCORED_SCHEMA + `is_held_out_user`.
+    """
     samples = lake.read("scored_samples", [day]).drop("day").collect()
     left = unseen(lake, day, samples, settings)
     held_out = is_held_out(left["user_id"], settings.window.held_out_user_share, settings.window.seed)

@@ -57,7 +57,7 @@ _MIX_WIDTH = 340
 #: Names can hold anything. A list of names as the order becomes a program in the chart; a number does not.
 _BY_PLACE = alt.EncodingSortField(field="place", op="min")
 
-_METRIC_TITLES = {
+METRIC_TITLES = {
     "exact_match": "Exact match, share",
     "edit_similarity": "Edit similarity",
     "middle_nats_per_token": "NLL of C_N, nats per token (lower is better)",
@@ -313,8 +313,8 @@ def comparison(evaluated: pl.DataFrame) -> alt.FacetChart:
     evaluated = evaluated.filter(pl.col("versus").is_null() & (pl.col("slice") == "all"))
     roles = [role for role in ROLE_COLOURS if role in evaluated["role"]]
     present = {str(name) for name in evaluated["metric"]}
-    metrics = [name for name in _METRIC_TITLES if name in present] + sorted(present - _METRIC_TITLES.keys())
-    rows = evaluated.select("role", "value", "low", "high", metric=pl.col("metric").replace(_METRIC_TITLES))
+    metrics = [name for name in METRIC_TITLES if name in present] + sorted(present - METRIC_TITLES.keys())
+    rows = evaluated.select("role", "value", "low", "high", metric=pl.col("metric").replace(METRIC_TITLES))
     y = alt.Y("role:N", sort=roles, title=None)
     colour = alt.Color(
         "role:N", legend=None, scale=alt.Scale(domain=roles, range=[ROLE_COLOURS[role] for role in roles])
@@ -328,7 +328,7 @@ def comparison(evaluated: pl.DataFrame) -> alt.FacetChart:
         .encode(y=y, x="value:Q", text=alt.Text("value:Q", format=".3f")),
         data=_data(rows),
     ).properties(width=440, height=alt.Step(34))
-    order = [_METRIC_TITLES.get(name, name) for name in metrics]
+    order = [METRIC_TITLES.get(name, name) for name in metrics]
     return styled(
         panel.facet(facet=alt.Facet("metric:N", sort=order, title=None), columns=2).resolve_scale(
             x="independent"

@@ -23,6 +23,9 @@ METRICS = {
     "predicted_acceptance_rate": "predicted_acceptance",
 }
 
+#: Metrics of which less is better.
+LOWER_IS_BETTER = ("middle_nats_per_token",)
+
 #: Users differ more than their gaps do, so they are resampled whole. Fewer say too little of how they differ.
 MIN_USERS = 10
 

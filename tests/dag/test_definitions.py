@@ -10,8 +10,9 @@ GROUPS = {
     "extraction": {"gap_sessions"},
     "refinery": {"filtered_samples", "balanced_samples", "scored_samples", "training_set"},
     "optimization": {"base_model", "checkpoint"},
-    "evaluation": {"online_metrics", "evaluated_model", "champion", "report"},
+    "evaluation": {"online_metrics", "evaluated_model", "champion", "report", "scaling"},
 }
+ON_DEMAND = {"scaling"}
 DATA = {
     "raw_events",
     "gap_sessions",
@@ -77,8 +78,19 @@ def test_held_out_data_in_a_training_set_blocks(graph):
 
 
 def test_every_daily_asset_is_expected_by_a_deadline(graph):
-    for name in names(graph) - {"base_model"}:
+    for name in names(graph) - {"base_model"} - ON_DEMAND:
         assert graph.get(dg.AssetKey(name)).freshness_policy_or_from_metadata is not None, name
+
+
+def test_what_runs_on_demand_is_not_in_the_daily_run_and_is_never_late(graph):
+    in_daily = {
+        key.to_user_string() for key in defs.resolve_job_def("daily").asset_layer.executable_asset_keys
+    }
+    assert in_daily == names(graph) - ON_DEMAND
+    for name in ON_DEMAND:
+        assert graph.get(dg.AssetKey(name)).freshness_policy_or_from_metadata is None
+    in_scale = defs.resolve_job_def("scale").asset_layer.executable_asset_keys
+    assert {key.to_user_string() for key in in_scale} == {"scaling"}
 
 
 def test_a_gap_open_at_midnight_needs_the_day_before(graph):

@@ -4,12 +4,16 @@ import json
 from datetime import date, timedelta
 from pathlib import Path
 
+import dagster as dg
 import polars as pl
 import pytest
 from house import DATA, build_house
 from logs import write_day
+from typer.testing import CliRunner
 
 from assets import runs
+from echo_dagster.cli import app
+from echo_dagster.scaling import study
 from echo_dagster.settings import Retention
 
 FIRST = date(2022, 9, 5)
@@ -98,7 +102,85 @@ def test_running_the_training_again_gives_the_same_weights(trained):
     assert row(house, "checkpoint", days[2])["model_digest"] == before["model_digest"]
 
 
-def test_every_table_but_the_one_that_says_what_serves_can_have_a_retention(trained):
+@pytest.fixture(scope="module")
+def scaled(trained):
+    """A study of growing shares by the command, which did not get to clearing up; then by its job, which did."""
+    house, days = trained
+    candidate = Path(row(house, "checkpoint", days[2])["path"])
+    config = house.settings.data_dir.parent / "pipeline.yaml"
+    arguments = ["--day", str(days[2]), "--plot", str(config.with_name("plot.png")), "--json", "-"]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(study, "_remove_models", lambda *_: None)
+        told = CliRunner().invoke(app, ["scale", *arguments, "--config", str(config)], env={"COLUMNS": "250"})
+    assert told.exit_code == 0, told.output
+    left = {path: (path / "history.json").stat().st_mtime_ns for path in candidate.parents[1].glob("*/model")}
+    steps = []
+    ran = runs.materialize(
+        house.defs,
+        house.settings,
+        days[2],
+        days[2],
+        select=["scaling"],
+        on_step=steps.append,
+        instance=house.instance,
+    )
+    assert ran == 1 and {step.asset for step in steps} == {"scaling"}
+    (event,) = house.instance.fetch_materializations(dg.AssetKey("scaling"), limit=1).records
+    return told, left, candidate, config, event.asset_materialization.metadata
+
+
+def test_a_study_trains_on_growing_shares_and_says_what_doubling_brings(trained, scaled):
+    house, days = trained
+    told, *_ = scaled
+    record = json.loads(told.stdout)
+    whole = row(house, "checkpoint", days[2])["n_samples"]
+    assert record["training_set"] == whole
+    assert [one["samples"] for one in record["shares"]] == [(whole + 1) // 2, whole]
+    assert [one["share"] for one in record["shares_left_out"]] == [0.01]
+    assert record["shares"][1]["trainings"][0]["steps"] > record["shares"][0]["trainings"][0]["steps"]
+    assert "Shares left out, below training.min_samples (8)" in told.stderr
+    assert "What a doubling of the samples brought" in told.stderr
+    for fit in record["fits"]:
+        assert fit["in_words"] in told.stderr and fit["low"] <= fit["per_doubling"] <= fit["high"]
+    assert record["provenance"]["base_model"]["digest"] and record["held_out_gaps"] == 16
+
+
+def test_the_whole_set_is_the_candidate_itself_compared_as_every_day(trained, scaled):
+    house, days = trained
+    compared = house.lake.read("evaluated_model", [days[2]]).collect()
+    table = house.lake.read("scaling", [days[2]]).collect().sort("n_samples")
+    for metric in ("exact_match", "edit_similarity", "middle_nats_per_token"):
+        of_metric = compared.filter(pl.col("slice") == "all", pl.col("metric") == metric)
+        own = of_metric.filter(pl.col("role") == "candidate", pl.col("versus").is_null()).row(0, named=True)
+        gain = of_metric.filter(pl.col("role") == "candidate", pl.col("versus") == "base").row(0, named=True)
+        found = table.filter(pl.col("slice") == "all", pl.col("metric") == metric).row(-1, named=True)
+        assert (found["value"], found["difference"]) == (own["value"], gain["value"])
+        assert (found["difference_low"], found["difference_high"]) == (gain["low"], gain["high"])
+        assert found["n_held_out"] == own["n_samples"] and found["by_seed"] == [own["value"]]
+
+
+def test_a_study_that_runs_again_goes_on_with_what_is_done_and_leaves_what_serves(trained, scaled):
+    house, days = trained
+    told, left, candidate, *_ = scaled
+    assert len(left) == 2 and candidate in left
+    assert [path for path in left if path.exists()] == [candidate]
+    before = json.loads(told.stdout)["scaling"]
+    after = house.lake.read("scaling", [days[2]]).collect().drop("day").to_dicts()
+    assert sorted(before, key=str) == sorted(after, key=str)
+    assert (candidate / "history.json").stat().st_mtime_ns == left[candidate]
+    assert row(house, "checkpoint", days[2])["path"] == str(candidate)
+
+
+def test_the_run_of_a_study_shows_plot_table_and_words(scaled):
+    *_, config, metadata = scaled
+    assert "data:image/png;base64," in metadata["scaling_plot"].value
+    assert config.with_name("plot.png").read_bytes().startswith(b"\x89PNG")
+    assert len(metadata["fits"].records) >= 3 and metadata["doubling_edit_similarity"].value
+    assert "0.01" in metadata["shares_left_out"].value
+    json.dumps(metadata["record"].value, allow_nan=False)
+
+
+def test_every_table_but_the_one_that_says_what_serves_can_have_a_retention(trained, scaled):
     house, _ = trained
     others = {"reports", "versions", "stopped_trainings"}
     assert set(Retention.model_fields) - others == set(house.lake.tables()) - {"champion"}

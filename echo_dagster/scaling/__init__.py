@@ -1,0 +1,1 @@
+"""How much is enough: train on growing shares of a window, and tell whether more samples still help."""
