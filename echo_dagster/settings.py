@@ -228,11 +228,42 @@ class Training(_Section):
     last_layers: PositiveInt | None = Field(
         default=None, description="train only the last n blocks; null trains all"
     )
+    lora_rank: PositiveInt | None = Field(
+        default=None, description="train low-rank adapters of this rank, merged at the end; null: the weights"
+    )
+    lora_alpha: Annotated[float, Field(gt=0)] = Field(
+        default=32.0, description="what adapters add counts alpha / rank times"
+    )
+    lora_dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="of what adapters read, the share that is zeroed"
+    )
+    lora_targets: tuple[str, ...] = Field(
+        default=(), description="layers with adapters, such as q_proj; empty: all linear ones but the head"
+    )
     recompute_activations: bool = Field(default=False, description="less memory, one more forward pass")
     checkpoint_minutes: Annotated[float, Field(gt=0)] = Field(
         default=10, description="the most work that a crash can lose"
     )
     seed: int = Field(default=17, description="the same seed draws the same samples")
+
+    @model_validator(mode="after")
+    def _adapters_or_weights(self) -> Training:
+        if self.lora_rank is not None and self.last_layers is not None:
+            raise ValueError(
+                "lora_rank and last_layers exclude each other: with adapters no block's own weights learn; set "
+                "last_layers: null to train adapters, or lora_rank: null to train the last blocks"
+            )
+        if self.lora_rank is None:
+            idle = [
+                name
+                for name in ("lora_alpha", "lora_dropout", "lora_targets")
+                if getattr(self, name) != type(self).model_fields[name].default
+            ]
+            if idle:
+                raise ValueError(
+                    f"{', '.join(idle)}: without effect while lora_rank is null; set a rank, such as 16"
+                )
+        return self
 
 
 class Evaluation(_Section):

@@ -108,6 +108,17 @@ def test_mistakes_between_settings(folder):
     ]
 
 
+def test_adapters_and_last_blocks_exclude_each_other(folder):
+    (told,) = mistakes(folder, training={"lora_rank": 16, "last_layers": 8})
+    assert told.startswith("training: value error, lora_rank and last_layers exclude each other")
+    assert "set last_layers: null to train adapters, or lora_rank: null to train the last blocks" in told
+    (told,) = mistakes(folder, training={"lora_alpha": 16, "lora_targets": ["q_proj"]})
+    assert told.startswith(
+        "training: value error, lora_alpha, lora_targets: without effect while lora_rank is null"
+    )
+    assert load(folder, training={"lora_rank": 16, "lora_dropout": 0.1}).training.lora_alpha == 32
+
+
 def test_every_mistake_of_the_filters_is_told_beside_the_others(folder):
     told = mistakes(
         folder,

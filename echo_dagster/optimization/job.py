@@ -291,7 +291,8 @@ def provenance(job: Job) -> dict[str, Any]:
         "code_version": job.code_version,
         "code_digest": job.code_digest,
         "versions": {
-            name: metadata.version(name) for name in ("torch", "transformers", "deepspeed", "tokenizers")
+            name: metadata.version(name)
+            for name in ("torch", "transformers", "deepspeed", "peft", "tokenizers")
         },
     }
 

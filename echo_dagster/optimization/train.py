@@ -78,11 +78,12 @@ def run(job: jobs.Job, report: Reporter, stop: Stop) -> None:
         progress.resumed_at.append(done)
         report.line(f"going on after step {done}")
     train(job, engine, samples, progress, report, stop)
-    unfinished, digest = checkpoint.export(engine.module, job)
+    unfinished, digest, adapter = checkpoint.export(engine.module, job)
     if engine.global_rank == 0:
         record = {
             **jobs.provenance(job),
             "model_digest": digest,
+            **({} if adapter is None else {"adapter_digest": adapter}),
             "metrics": metrics(progress, COUNTED[job.training.weighting]),
             "machine": machine(engine),
         }
@@ -269,8 +270,8 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
         return (
             "out of memory; lower training.micro_batch_tokens (the result changes by rounding alone), set "
-            "training.recompute_activations, train fewer blocks (training.last_layers), or, with several ranks, "
-            "use training.deepspeed: zero3.json"
+            "training.recompute_activations, train adapters (training.lora_rank) or fewer blocks "
+            "(training.last_layers), or, with several ranks, use training.deepspeed: zero3.json"
         )
     return None
 

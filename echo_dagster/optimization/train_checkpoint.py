@@ -15,9 +15,11 @@ from typing import Any
 import deepspeed
 import torch
 from deepspeed import comm
+from peft import PeftModel
 from transformers import AutoConfig, PreTrainedModel
 
 from echo_dagster import models
+from echo_dagster.optimization import train_lora as lora
 from echo_dagster.optimization.job import Job, provenance, write_json
 from echo_dagster.optimization.train_model import TrainingError
 
@@ -62,7 +64,8 @@ def restore(engine: Any, job: Job) -> tuple[int, dict[str, Any]]:
     done = latest(job)
     if done == 0:
         return 0, {}
-    is_whole = job.training.last_layers is None  # weights that do not learn are not saved
+    # weights that do not learn are not saved
+    is_whole = job.training.last_layers is None and job.training.lora_rank is None
     path, client = engine.load_checkpoint(str(_folder(job)), tag=f"step-{done}", load_module_strict=is_whole)
     if path is None:
         raise RuntimeError(f"DeepSpeed cannot load {_folder(job) / f'step-{done}'}; remove it to begin anew")
@@ -75,8 +78,9 @@ def latest(job: Job) -> int:
     return max((mark["steps_done"] for mark in marks if mark["job_digest"] == job.digest), default=0)
 
 
-def export(model: PreTrainedModel, job: Job) -> tuple[Path, str]:
-    """Write the model, in the base model's data type, beside its future place; return path and digest.
+def export(model: PreTrainedModel | PeftModel, job: Job) -> tuple[Path, str, str | None]:
+    """Write the model, in the base model's data type, beside its future place; return path, digest, and the digest of
+    its adapter if it has one. Adapters are merged into the weights, which are rounded once, after that.
 
     Every rank calls this: under ZeRO 3 each holds a part of every weight. All but rank 0 return no digest.
     """
@@ -84,10 +88,12 @@ def export(model: PreTrainedModel, job: Job) -> tuple[Path, str]:
     dtype = AutoConfig.from_pretrained(job.model.path).dtype or torch.float32
     is_first = comm.get_rank() == 0
     state: dict[str, torch.Tensor] = {}
-    for name, tensor in _persistent(model):
-        with deepspeed.zero.GatheredParameters([tensor]):
+    exported, adapted = lora.plain(model), lora.layers(model)
+    for name, tensor in _persistent(exported):
+        layer = adapted.get(id(tensor))
+        with deepspeed.zero.GatheredParameters([tensor, *lora.matrices(layer)]):
             if is_first:
-                state[name] = tensor.detach().to(
+                state[name] = lora.merged(tensor, layer).to(
                     "cpu", dtype if tensor.is_floating_point() else tensor.dtype, copy=True
                 )
     digest = ""
@@ -98,15 +104,16 @@ def export(model: PreTrainedModel, job: Job) -> tuple[Path, str]:
                 f"training diverged: {broken[0]} is not finite at its end; lower training.learning_rate"
             )
         shutil.rmtree(target, ignore_errors=True)
-        model.config.dtype = dtype
-        model.config.use_cache = True
-        model.save_pretrained(target, state_dict=state)
+        exported.config.dtype = dtype
+        exported.config.use_cache = True
+        exported.save_pretrained(target, state_dict=state)
         for file in sorted(job.model.path.iterdir()):
             if file.is_file() and file.suffix not in _NOT_COPIED and file.name not in _REWRITTEN | _RECORDS:
                 shutil.copyfile(file, target / file.name)
         digest = models.digest(target)
+    adapter = lora.save(model, target, is_first=is_first)
     comm.barrier()
-    return target, digest
+    return target, digest, adapter
 
 
 def publish(unfinished: Path, job: Job, record: Mapping[str, Any], history: list[dict[str, Any]]) -> None:
@@ -148,9 +155,10 @@ def _folder(job: Job) -> Path:
 
 
 def _persistent(model: PreTrainedModel) -> list[tuple[str, torch.Tensor]]:
-    """Return each weight once, under one name, and the buffers that belong into a model directory."""
+    """Return each weight once, under one name, and the buffers that belong into a model directory. Adapters do not."""
     kept = set(model.state_dict())
-    return [
+    there = [
         *model.named_parameters(),
         *((name, tensor) for name, tensor in model.named_buffers() if name in kept),
     ]
+    return [(known, tensor) for name, tensor in there if (known := lora.plain_name(name)) is not None]

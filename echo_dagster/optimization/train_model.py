@@ -10,10 +10,12 @@ from typing import Any
 
 import polars as pl
 import torch
+from peft import PeftModel
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from echo_dagster.fim import FimError, encode, fim_format
 from echo_dagster.models import load_tokenizer
+from echo_dagster.optimization import train_lora as lora
 from echo_dagster.optimization.job import Job
 from echo_dagster.optimization.train_pack import ATTENTION, Sample
 
@@ -48,11 +50,11 @@ def encode_samples(job: Job) -> list[Sample]:
     return encoded
 
 
-def load(job: Job) -> PreTrainedModel:
+def load(job: Job) -> PreTrainedModel | PeftModel:
     """Load the model to train: fp32 weights, attention sample by sample, gradients only where they are wanted.
 
     Raises:
-        TrainingError: the model's attention cannot be replaced, or its blocks cannot be found.
+        TrainingError: the model's attention cannot be replaced, or its blocks, or the layers to adapt, cannot be found.
     """
     model = AutoModelForCausalLM.from_pretrained(job.model.path, dtype=torch.float32, local_files_only=True)
     model.set_attn_implementation(ATTENTION)  # a model that cannot leaves it at a warning
@@ -66,6 +68,11 @@ def load(job: Job) -> PreTrainedModel:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     if job.training.last_layers is not None:
         freeze_all_but_last(model, job.training.last_layers)
+    if job.training.lora_rank is not None:
+        try:
+            return lora.add(model, job).train()
+        except lora.UnknownTargets as error:
+            raise TrainingError(str(error)) from error
     return model.train()
 
 
@@ -102,7 +109,7 @@ def freeze_all_but_last(model: PreTrainedModel, n_blocks: int) -> None:
             parameter.requires_grad_(True)
 
 
-def parameter_groups(model: PreTrainedModel) -> list[dict[str, Any]]:
+def parameter_groups(model: torch.nn.Module) -> list[dict[str, Any]]:
     """Return the weights that learn, for the optimizer: matrices decay, norms and biases do not."""
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     matrices = [parameter for parameter in learning if _dimensions(parameter) > 1]

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import dagster as dg
@@ -64,10 +65,26 @@ def runs(make_job, samples, tmp_path_factory) -> dict[str, Ran]:
         "whole_zero3": make_job(
             home / "whole", deepspeed="zero3.json", micro_batch_tokens=150, last_layers=1
         ),
+        "lora": make_job(home / "lora", lora_rank=4, learning_rate=2e-2, deepspeed="zero0.json"),
+        "lora_zero3": make_job(home, lora_rank=4, learning_rate=2e-2, deepspeed="zero3.json"),
+        "lora_recomputed": make_job(
+            home, lora_rank=4, learning_rate=2e-2, deepspeed="zero0.json", recompute_activations=True
+        ),
+        "lora_dropout": make_job(
+            home, lora_rank=4, lora_dropout=0.3, lora_targets=("q_proj", "down_proj"), learning_rate=2e-2
+        ),
+        "stopped_lora": make_job(
+            home / "stopped",
+            lora_rank=4,
+            lora_dropout=0.3,
+            lora_targets=("q_proj", "down_proj"),
+            learning_rate=2e-2,
+        ),
+        "lora_unknown": make_job(home, lora_rank=4, lora_targets=("q_proj", "query")),
         "too_long": make_job(home, rows=samples.with_columns(middle=pl.lit("value = " * 300))),
     }
     turns = [str(file) for name, file in files.items() if not name.startswith("stopped")]
-    for name, step in (("stopped", 5), ("stopped_zero3", 7)):
+    for name, step in (("stopped", 5), ("stopped_zero3", 7), ("stopped_lora", 5)):
         turns += [f"{files[name]}={step}", str(files[name])]
     command = [sys.executable, str(SCENARIO), *turns]
     ended = subprocess.run(command, env=variables(), capture_output=True, text=True, check=False)
@@ -151,12 +168,71 @@ def test_only_the_last_block_and_the_norm_learn(runs):
     assert changed == {name for name in before if name.startswith("model.layers.1.")} | {"model.norm.weight"}
 
 
-@pytest.mark.parametrize(("stopped", "whole"), [("stopped", "zero2"), ("stopped_zero3", "whole_zero3")])
+def weights(path: Path) -> dict:
+    from safetensors.torch import load_file
+
+    return load_file(path / "model.safetensors")
+
+
+@pytest.mark.parametrize("name", ["lora", "lora_zero3"])
+def test_adapters_learn_and_end_as_plain_weights_of_the_layers_they_were_on(runs, name):
+    ran = runs[name]
+    # B begins at zero; and the frozen random head of the tiny model lets no loss fall below about 5
+    assert ran.losses[0] == pytest.approx(runs["zero2"].losses[0], abs=1e-3)
+    assert ran.losses[-1] < ran.losses[0] - 0.25
+    before, after = weights(ran.job.model.path), weights(ran.job.result)
+    assert {name: weight.dtype for name, weight in before.items()} == {
+        name: weight.dtype for name, weight in after.items()
+    }
+    changed = {name for name in before if not before[name].equal(after[name])}
+    assert changed == {name for name in before if name.endswith("_proj.weight")} and len(changed) == 14
+    assert ran.record["training"]["lora_rank"] == 4 and "peft" in ran.record["versions"]
+
+
+def test_the_adapter_that_is_kept_beside_the_weights_says_the_same_as_they(runs):
+    """As peft itself loads and merges it, on the base model."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    ran = runs["lora"]
+    base = AutoModelForCausalLM.from_pretrained(ran.job.model.path)
+    merged = PeftModel.from_pretrained(base, ran.job.result / "adapter").merge_and_unload().state_dict()
+    for name, weight in weights(ran.job.result).items():
+        assert torch.allclose(weight, merged[name], atol=1e-6), name
+    told = json.loads((ran.job.result / "adapter" / "adapter_config.json").read_text())
+    assert told["base_model_name_or_path"] == "tiny" and told["lora_alpha"] == 32 and told["r"] == 4
+    digest = sha256((ran.job.result / "adapter" / "adapter_model.safetensors").read_bytes()).hexdigest()
+    assert ran.record["adapter_digest"] == digest[:16]
+    assert models.digest(ran.job.result) == ran.record["model_digest"]
+    # what transformers loads has no adapter, though one lies beside it
+    loaded = AutoModelForCausalLM.from_pretrained(ran.job.result)
+    assert not any("lora" in name for name, _ in loaded.named_parameters())
+
+
+def test_memory_is_shared_and_activations_recomputed_under_adapters_too(runs):
+    assert runs["lora_recomputed"].losses == runs["lora"].losses
+    assert runs["lora_zero3"].losses == pytest.approx(runs["lora"].losses, abs=0.05)
+
+
+def test_adapters_go_where_the_settings_say(runs):
+    ran = runs["lora_dropout"]
+    before, after = weights(ran.job.model.path), weights(ran.job.result)
+    changed = {name for name in before if not before[name].equal(after[name])}
+    assert changed == {name for name in before if name.endswith(("q_proj.weight", "down_proj.weight"))}
+    told = "FAILED training.lora_targets: the model has no linear layer called query; it has down_proj, "
+    assert told in runs["lora_unknown"].said
+
+
+@pytest.mark.parametrize(
+    ("stopped", "whole"),
+    [("stopped", "zero2"), ("stopped_zero3", "whole_zero3"), ("stopped_lora", "lora_dropout")],
+)
 def test_a_stopped_training_goes_on_to_the_very_same_weights(runs, stopped, whole):
     assert "STOPPED told to stop after step 5 of 12" in runs[stopped].said
     assert "STOPPED told to stop after step 7 of 12" in runs[stopped].said
     told = runs[stopped].record
-    assert told["metrics"]["resumed_at_steps"] == ("5" if stopped == "stopped" else "7")
+    assert told["metrics"]["resumed_at_steps"] == ("7" if "zero3" in stopped else "5")
     assert told["model_digest"] == runs[whole].record["model_digest"]
     assert runs[stopped].losses == runs[whole].losses
 
