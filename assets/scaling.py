@@ -1,6 +1,7 @@
 """How much is enough, as an asset that runs on demand: models trained on growing shares of a day's training set."""
 
 import dagster as dg
+from pydantic import Field
 
 from assets.conventions import DAYS, OWNERS, TRAINING_POOL, bar, column_schema, days, frame_table, plot, rows
 from assets.optimization import reference_model
@@ -8,7 +9,17 @@ from echo_dagster.lake import Lake
 from echo_dagster.scaling import plot as plots
 from echo_dagster.scaling import study, tables
 from echo_dagster.scaling.schema import SCALING_SCHEMA
+from echo_dagster.scaling.shares import asked
 from echo_dagster.settings import Settings
+
+
+class Growth(dg.Config):
+    """What one run may ask for in place of the settings."""
+
+    shares: list[float] | None = Field(
+        default=None, description="of the training set, the smallest first; by default scaling.shares"
+    )
+    seeds: int | None = Field(default=None, description="trainings of each share; by default scaling.seeds")
 
 
 @dg.asset(
@@ -21,10 +32,14 @@ from echo_dagster.settings import Settings
     metadata={"dagster/column_schema": column_schema(SCALING_SCHEMA)},
 )
 def scaling(
-    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
+    context: dg.AssetExecutionContext,
+    config: Growth,
+    settings: dg.ResourceParam[Settings],
+    lake: dg.ResourceParam[Lake],
 ) -> dg.MaterializeResult:
     """Held-out quality by the number of samples trained on, and what doubling them brings. Runs on demand."""
     (day,) = days(context)
+    settings = asked(settings, config.shares, config.seeds)
     done = study.study_day(lake, day, reference_model(settings), settings, bar=bar(context))
     return dg.MaterializeResult(
         metadata={

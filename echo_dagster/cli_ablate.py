@@ -10,7 +10,7 @@ import typer
 
 from echo_dagster import terminal
 from echo_dagster.ablation import steps
-from echo_dagster.cli_parts import CONFIG, failing_plainly, write_record
+from echo_dagster.cli_parts import CONFIG, JSON, check_folders, failing_plainly, write_record
 
 _STEPS = "\n\n".join(f"{name}: {step.what}" for name, step in steps.STEPS.items())
 #: Paragraphs behind the options.
@@ -36,9 +36,7 @@ def ablate(
         int | None, typer.Option(min=1, help="to train each arm on; by default as many as the smallest has")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="trainings of each arm")] = 1,
-    json_: Annotated[
-        str | None, typer.Option("--json", help="where the record goes as JSON, or - for standard output")
-    ] = None,
+    json_: Annotated[str | None, JSON] = None,
     config: Annotated[Path | None, CONFIG] = None,
 ) -> None:
     """Train with and without a step of the refinery on the same budget, and compare on held-out gaps."""
@@ -47,6 +45,7 @@ def ablate(
     from echo_dagster.lake import Lake
 
     with failing_plainly():
+        check_folders(json_)
         configured = configuration.load(config)
         done = trials.ablate(
             Lake(configured.lake_dir),

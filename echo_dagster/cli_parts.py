@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from echo_dagster.settings import Settings
 
 DAY = typer.Option(formats=["%Y-%m-%d"], metavar="YYYY-MM-DD")
+JSON = typer.Option("--json", help="where the record goes as JSON, or - for standard output")
 CONFIG = typer.Option("--config", help="a configuration file; by default the one ECHO_CONFIG names")
 
 
@@ -48,6 +49,17 @@ def write_record(record: Mapping[str, object], where: str) -> None:
         typer.echo(told)
     else:
         Path(where).write_text(told + "\n", encoding="utf-8")
+
+
+def check_folders(*files: str | Path | None) -> None:
+    """Refuse files whose folder is not there: before long work whose outcome they are to hold, not after it.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    for file in files:
+        if file is not None and not Path(file).parent.is_dir():
+            raise FileNotFoundError(f"{file} cannot be written: there is no folder {Path(file).parent}")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from echo_dagster import terminal
-from echo_dagster.cli_parts import CONFIG, failing_plainly, write_record
+from echo_dagster.cli_parts import CONFIG, JSON, check_folders, failing_plainly, write_record
 
 
 def scale(
@@ -29,9 +29,7 @@ def scale(
         int | None, typer.Option(min=1, help="trainings of each share; by default scaling.seeds")
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="where the plot goes, as a PNG")] = None,
-    json_: Annotated[
-        str | None, typer.Option("--json", help="where the record goes as JSON, or - for standard output")
-    ] = None,
+    json_: Annotated[str | None, JSON] = None,
     config: Annotated[Path | None, CONFIG] = None,
 ) -> None:
     """Train on growing shares of a training set, compare on held-out gaps, and say whether doubling it helps."""
@@ -40,14 +38,12 @@ def scale(
     from echo_dagster.lake import Lake
     from echo_dagster.scaling import plot as plots
     from echo_dagster.scaling import study, tables
+    from echo_dagster.scaling.shares import asked
 
     with failing_plainly():
-        configured = configuration.load(config)
-        asked = configured.scaling.model_dump()
-        asked |= {} if shares is None else {"shares": _fractions(shares)}
-        asked |= {} if seeds is None else {"seeds": seeds}
-        scaling = type(configured.scaling).model_validate(asked)
-        configured = configured.model_copy(update={"scaling": scaling})
+        check_folders(plot, json_)
+        fractions = None if shares is None else _fractions(shares)
+        configured = asked(configuration.load(config), fractions, seeds)
         lake = Lake(configured.lake_dir)
         base = models.resolve(configured.base_model, configured.data_dir)
         of_day = study.last_day(lake) if day is None else day.date()

@@ -14,6 +14,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parent / "dag"))
+from answered import answers
 from logs import write_day
 
 from echo_dagster import configuration, files, models
@@ -202,25 +203,6 @@ class TestBudget:
             trials._budget(two, 41, settings)
         with pytest.raises(ValueError, match=r"fewer than training.min_samples \(8\)"):
             trials._budget(two, 7, settings)
-
-
-def answers(*similar: float, nats: float = 1.0) -> pl.DataFrame:
-    n = len(similar)
-    return pl.DataFrame(
-        {
-            "sample_id": [f"s{index}" for index in range(n)],
-            "region_id": [f"r{index}" for index in range(n)],
-            "user_id": ["ann"] * n,
-            "language": ["python"] * n,
-            "is_held_out_user": [False] * n,
-            "model_digest": ["m"] * n,
-            "is_exact_match": [one == 1 for one in similar],
-            "edit_similarity": list(similar),
-            "middle_nats_per_token": [nats] * n,
-            "predicted_acceptance": [None] * n,
-        },
-        schema_overrides={"predicted_acceptance": pl.Float64},
-    )
 
 
 def difference(full, without, metric="edit_similarity", **changes):

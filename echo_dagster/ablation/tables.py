@@ -14,7 +14,7 @@ from rich.table import Table
 
 from echo_dagster.ablation.trials import Ablation, Trained
 from echo_dagster.evaluation.summary import LOWER_IS_BETTER
-from echo_dagster.optimization import job
+from echo_dagster.experiments.telling import metric_name, provenance, trainings, with_interval
 
 #: So many reasons are told of an arm; the record has all.
 _REASONS = 3
@@ -29,7 +29,7 @@ def tables(done: Ablation) -> Iterator[Table]:
 
 def record(done: Ablation) -> dict[str, Any]:
     """Return the ablation as plain values: what was compared on what, the differences, and where all came from."""
-    days, settings = done.ground.days, done.settings
+    days = done.ground.days
     return {
         "day": days.held_out.isoformat(),
         "window": [day.isoformat() for day in days.window],
@@ -44,14 +44,7 @@ def record(done: Ablation) -> dict[str, Any]:
             for row in done.compared.to_dicts()
         ],
         "calibrated_user": done.user.to_record(),
-        "provenance": {
-            "settings": settings.model_dump(mode="json", exclude={"data_dir", "sources", "retention"}),
-            "settings_digest": settings.digest,
-            "table_versions": done.ground.versions,
-            "base_model": {"name": done.base.name, "digest": done.base.digest},
-            "code_version": job.code_version(),
-            "code_digest": job.code_digest(),
-        },
+        "provenance": provenance(done.base, done.settings, done.ground.versions),
     }
 
 
@@ -102,13 +95,11 @@ def _step(done: Ablation, trained: Trained) -> Table:
     table.add_column("in words")
     rows = done.compared.filter(pl.col("dropped") == step, pl.col("slice") == "all")
     for row in rows.iter_rows(named=True):
-        metric = row["metric"] + (" (less is better)" if row["metric"] in LOWER_IS_BETTER else "")
         cells = [f"{row[column]:.3f}" for column in ("base", "full", "without")]
-        bounds = "" if row["low"] is None else f" [{row['low']:+.3f}, {row['high']:+.3f}]"
-        cells.append(escape(f"{row['difference']:+.3f}{bounds}"))
+        cells.append(with_interval(row["difference"], row["low"], row["high"]))
         if len(done.seeds) > 1:
             cells.append(f"{min(row['by_seed']):+.3f} to {max(row['by_seed']):+.3f}")
-        table.add_row(metric, *cells, verdict(row, is_same=_is_same(done, step)))
+        table.add_row(metric_name(row["metric"]), *cells, verdict(row, is_same=_is_same(done, step)))
     return table
 
 
@@ -122,15 +113,7 @@ def _arm(trained: Trained) -> dict[str, Any]:
         "scored_anew": refined.n_scored_anew,
         "rejected": refined.rejected,
         "samples_digest": trained.records[0]["samples"]["digest"],
-        "trainings": [
-            {
-                "seed": one["training"]["seed"],
-                "job_digest": one["job_digest"],
-                "model_digest": one["model_digest"],
-                **one["metrics"],
-            }
-            for one in trained.records
-        ],
+        "trainings": trainings(trained.records),
     }
 
 

@@ -21,7 +21,7 @@ from echo_dagster.ablation.arms import Arm, Ground, Refined
 from echo_dagster.ablation.differences import differences
 from echo_dagster.evaluation import compare
 from echo_dagster.evaluation.user import UserFit
-from echo_dagster.experiments.asking import Bar, answers, fit_user, silent
+from echo_dagster.experiments.asking import Bar, answers, check_held_out, fit_user, silent
 from echo_dagster.experiments.training import Ran, train_and_ask
 from echo_dagster.lake import Lake
 from echo_dagster.models import ResolvedModel
@@ -94,7 +94,7 @@ def ablate(
         base = models.resolve(settings.base_model, settings.data_dir)
         refined, ground = refinery.refine(lake, room, made, days, base, bar)
         budget = _budget(refined, n_samples, settings)
-        _check_held_out(ground, settings)
+        check_held_out(ground.held_out.height, ground.n_seen, ground.days.held_out, settings.evaluation)
         fitted = fit_user(ground.lake, days.window[0], days.window[-1], settings)
 
         def ask(model: ResolvedModel, who: str) -> pl.DataFrame:
@@ -127,16 +127,6 @@ def _budget(refined: Sequence[Refined], asked: int | None, settings: Settings) -
             f"training.min_samples ({least}): take more --days, or lower training.min_samples"
         )
     return n_samples
-
-
-def _check_held_out(ground: Ground, settings: Settings) -> None:
-    n_gaps = min(ground.held_out.height, settings.evaluation.max_samples)
-    if n_gaps < settings.evaluation.min_samples:
-        raise ValueError(
-            f"{n_gaps} gaps of {ground.days.held_out} to compare on ({ground.n_seen} more are like samples trained "
-            f"on), fewer than evaluation.min_samples ({settings.evaluation.min_samples}): choose another --day, or "
-            "lower evaluation.min_samples"
-        )
 
 
 def _train_all(

@@ -46,6 +46,20 @@ def fit_user(lake: Lake, first: date, last: date, settings: Settings) -> UserFit
     return user.fit(logged.rows, min_decisions=evaluation.min_decisions, seed=evaluation.seed)
 
 
+def check_held_out(n_gaps: int, n_seen: int, day: date, settings: Evaluation) -> None:
+    """Refuse to compare on too few held-out gaps; `n_seen` more of the day are like samples trained on.
+
+    Raises:
+        ValueError: fewer than `evaluation.min_samples` would be compared on.
+    """
+    compared = min(n_gaps, settings.max_samples)
+    if compared < settings.min_samples:
+        raise ValueError(
+            f"{compared} gaps of {day} to compare on ({n_seen} more are like samples trained on), fewer than "
+            f"evaluation.min_samples ({settings.min_samples}): choose another day, or lower evaluation.min_samples"
+        )
+
+
 def answers(
     model: ResolvedModel, held_out: pl.DataFrame, settings: Settings, fitted: UserFit, bar: Bar, who: str
 ) -> pl.DataFrame:

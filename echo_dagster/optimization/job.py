@@ -130,7 +130,7 @@ def prepare_day(
         )
     from_champion = settings.training.start_from == "champion"
     start = ResolvedModel(base.name, champion.path, champion.digest) if from_champion else base
-    lineage = lineage_of_day(lake, day, rows, settings.training)
+    lineage = lineage_of_day(day, rows, lake.version("training_set"), settings.training)
     file = prepare(rows, start, settings.base_model.fim, settings, home_of_day(settings, day), lineage)
     return Prepared(file, Job.read(file))
 
@@ -140,11 +140,14 @@ def home_of_day(settings: Settings, day: date) -> Path:
     return settings.data_dir / "checkpoints" / day.isoformat()
 
 
-def lineage_of_day(lake: Lake, day: date, rows: pl.DataFrame, training: Training) -> dict[str, Any]:
-    """Return what samples of the training set of `day` were made of, for the record of their training."""
+def lineage_of_day(day: date, rows: pl.DataFrame, version: int, training: Training) -> dict[str, Any]:
+    """Return what samples of the training set of `day` were made of, for the record of their training.
+
+    `version` is that of the table `training_set` from which the rows were read.
+    """
     return {
         "day": day.isoformat(),
-        "tables": {"training_set": lake.version("training_set")},
+        "tables": {"training_set": version},
         "sample_days": sorted({str(sample_day) for sample_day in rows["sample_day"].to_list()}),
         "cohorts": dict(rows.group_by(pl.col("cohort").fill_null("none")).len().sort("cohort").iter_rows()),
         "start_from": training.start_from,

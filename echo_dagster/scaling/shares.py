@@ -10,6 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor
 
+from pydantic import ValidationError
+
+from echo_dagster.settings import Scaling, Settings
+
 
 @dataclass(frozen=True)
 class Size:
@@ -17,6 +21,22 @@ class Size:
 
     share: float
     n_samples: int
+
+
+def asked(settings: Settings, shares: Sequence[float] | None, seeds: int | None) -> Settings:
+    """Return the settings with other shares and seeds, where they are given.
+
+    Raises:
+        ValueError: shares that are not two or more, rising, above 0 and at most 1; or no seed.
+    """
+    wanted: dict[str, object] = {} if shares is None else {"shares": tuple(shares)}
+    wanted |= {} if seeds is None else {"seeds": seeds}
+    try:
+        scaling = Scaling.model_validate(settings.scaling.model_dump() | wanted)
+    except ValidationError as error:
+        told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise ValueError(f"scaling.{told}") from error
+    return settings.model_copy(update={"scaling": scaling})
 
 
 def sizes(n_samples: int, shares: Sequence[float], least: int) -> tuple[list[Size], list[Size]]:

@@ -24,11 +24,20 @@ import polars as pl
 from echo_dagster.evaluation import compare, summary
 from echo_dagster.evaluation import day as evaluation
 from echo_dagster.evaluation.user import UserFit
-from echo_dagster.experiments.asking import Bar, answers, fit_user, judge, mean_over_seeds, silent
+from echo_dagster.experiments.asking import (
+    Bar,
+    answers,
+    check_held_out,
+    fit_user,
+    judge,
+    mean_over_seeds,
+    silent,
+)
 from echo_dagster.experiments.training import Ran, train_and_ask
 from echo_dagster.lake import Lake
 from echo_dagster.models import ResolvedModel
 from echo_dagster.optimization import job
+from echo_dagster.optimization.schema import TRAINED_COLUMNS
 from echo_dagster.scaling.fit import fit, in_words
 from echo_dagster.scaling.schema import FIT_SCHEMA, SCALING_SCHEMA
 from echo_dagster.scaling.shares import Size, sizes
@@ -84,7 +93,8 @@ def study_day(lake: Lake, day: date, base: ResolvedModel, settings: Settings, *,
     """Train on growing shares of the training set of `day`, compare on its held-out gaps, and replace the day's rows.
 
     Models start from the base model, whatever `training.start_from` says: a champion may have learnt from the very
-    samples that a small share leaves out. They are removed at the end, but for one that `checkpoint` names.
+    samples that a small share leaves out. They are removed at the end, but for one that `checkpoint` or
+    `champion` names.
 
     Args:
         lake: `training_set`, `scored_samples` and `gap_sessions` are read; `scaling` and `scaling_fit` are written.
@@ -97,11 +107,12 @@ def study_day(lake: Lake, day: date, base: ResolvedModel, settings: Settings, *,
         TableMissing: an earlier stage was never materialized.
         ValueError: too few samples or held-out gaps; a training that failed. The message says what to do.
     """
-    rows = lake.read("training_set", [day]).collect()
-    taken, left_out = _sizes(rows.height, day, settings)
     versions = {table: lake.version(table) for table in ("training_set", "scored_samples")}
+    training_set = lake.read("training_set", [day], versions["training_set"])
+    rows = training_set.select(*TRAINED_COLUMNS, "sample_day", "cohort").collect()
+    taken, left_out = _sizes(rows.height, day, settings)
     held_out, n_seen = evaluation.held_out_gaps(lake, day, settings)
-    _check_held_out(held_out.height, n_seen, day, settings.evaluation)
+    check_held_out(held_out.height, n_seen, day, settings.evaluation)
     window = settings.window.days
     fitted = fit_user(lake, day - timedelta(days=window), day - timedelta(days=1), settings)
 
@@ -118,14 +129,14 @@ def study_day(lake: Lake, day: date, base: ResolvedModel, settings: Settings, *,
     for size in taken:
         drawn = compare.sample(rows, size.n_samples, settings.window.seed)
         name = f"{size.n_samples:,} samples"
-        lineage = job.lineage_of_day(lake, day, drawn, from_base)
+        lineage = job.lineage_of_day(day, drawn, versions["training_set"], from_base)
         runs = train_and_ask(name, drawn, seeds, base, training, out, lineage, done, ask, bar)
         arms.append(Arm(size, tuple(runs)))
     scaling = pl.concat(_rows(arm, of_base, settings.evaluation) for arm in arms)
     fits = _fits(arms, settings.evaluation)
     for table, found in (("scaling", scaling), ("scaling_fit", fits)):
         lake.replace(table, found.select(pl.lit(day).alias("day"), pl.all()), [day])
-    _remove_models(lake, day, done.values())
+    _remove_models(lake, done.values())
     return Study(
         *(day, base, settings, rows.height, tuple(arms), tuple(left_out), seeds),
         *(of_base.height, n_seen, fitted, versions, scaling, fits),
@@ -142,14 +153,6 @@ def _sizes(n_samples: int, day: date, settings: Settings) -> tuple[list[Size], l
             f"training.min_samples ({least}): {told}. Take a longer window, larger scaling.shares or another day"
         )
     return taken, left_out
-
-
-def _check_held_out(n_gaps: int, n_seen: int, day: date, settings: Evaluation) -> None:
-    if n_gaps < settings.min_samples:
-        raise ValueError(
-            f"{n_gaps} gaps of {day} to compare on ({n_seen} more are like samples trained on), fewer than "
-            f"evaluation.min_samples ({settings.min_samples}): choose another day, or lower evaluation.min_samples"
-        )
 
 
 def _rows(arm: Arm, of_base: pl.DataFrame, settings: Evaluation) -> pl.DataFrame:
@@ -225,9 +228,15 @@ def _fits(arms: Sequence[Arm], settings: Evaluation) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=FIT_SCHEMA)
 
 
-def _remove_models(lake: Lake, day: date, runs: Iterable[Ran]) -> None:
-    """Remove what was trained, but for what the day's row of `checkpoint` names: it may serve."""
-    kept = set(lake.read("checkpoint", [day]).collect()["path"]) if lake.exists("checkpoint") else set()
+def _remove_models(lake: Lake, runs: Iterable[Ran]) -> None:
+    """Remove what was trained, but for models that `checkpoint` or `champion` name for any day: they may serve.
+
+    They are told by digest, for a path can be written in several ways.
+    """
+    kept: set[str] = set()
+    for table in ("checkpoint", "champion"):
+        if lake.exists(table):
+            kept |= set(lake.read(table).select("model_digest").collect().to_series())
     for run in runs:
-        if str(run.out / "model") not in kept:
+        if run.record["model_digest"] not in kept:
             shutil.rmtree(run.out)
