@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import psutil
 
 from echo_dagster import models
 from echo_dagster.experiments.asking import Bar
@@ -28,6 +29,8 @@ from echo_dagster.settings import Settings
 _STEPS = re.compile(r"optimizer steps: (\d+) of (\d+)")
 #: Of a training that failed so many lines are told.
 _LAST_LINES = 20
+#: A rank that hangs ends itself after a minute.
+_SECONDS_TO_END = 75
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,10 @@ def train(prepared: Job, who: str, progress: Callable[[int, int], None]) -> dict
     Raises:
         ValueError: it failed. The message ends with what it said.
     """
+    import torch
+
+    if torch.accelerator.is_available():
+        torch.accelerator.empty_cache()  # models were asked in this process; their memory is for the training now
     command = job.command(prepared.out / "job.json", prepared.training)
     said: deque[str] = deque(maxlen=_LAST_LINES)
     with subprocess.Popen(
@@ -107,8 +114,8 @@ def train(prepared: Job, who: str, progress: Callable[[int, int], None]) -> dict
                 said.append(line)
                 if counted := _STEPS.search(line):
                     progress(int(counted[1]), int(counted[2]))
-        except BaseException:  # a run that was cancelled: the training saves its work and ends with it
-            running.terminate()
+        except BaseException:  # a run that was cancelled
+            _stop(running)
             raise
     try:
         return job.result(prepared.out)
@@ -116,3 +123,12 @@ def train(prepared: Job, who: str, progress: Callable[[int, int], None]) -> dict
         raise ValueError(
             f"the training of {who!r} ended with exit status {running.returncode}. The last it said:\n{''.join(said)}"
         ) from error
+
+
+def _stop(running: subprocess.Popen[str]) -> None:
+    """Stop a training, and wait until its ranks have saved their work and ended: the launcher goes before them."""
+    ranks = psutil.Process(running.pid).children(recursive=True)
+    running.terminate()
+    _, hanging = psutil.wait_procs(ranks, timeout=_SECONDS_TO_END)
+    for rank in hanging:
+        rank.kill()
