@@ -54,7 +54,10 @@ def fit(
         raise ValueError(f"a line needs two or more rising numbers of samples, not {list(n_samples)}")
     x = np.log2(np.asarray(n_samples, dtype=np.float64))
     weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
-    slope = bootstrap.mean((values * weights).sum(axis=1), units, **options)
+    # The weights sum to zero, so any value may be taken off. Without the first, a gap where nothing changed gives 0 and
+    # no rounding error, which would move an interval that begins at zero to one side of it.
+    slopes = ((values - values[:, :1]) * weights).sum(axis=1)
+    slope = bootstrap.mean(slopes, units, **options)
     last = bootstrap.paired_difference(
         values[:, -1] / (x[-1] - x[-2]), values[:, -2] / (x[-1] - x[-2]), units, **options
     )

@@ -37,7 +37,11 @@ def scaling(study: tuple[pl.DataFrame, pl.DataFrame]) -> alt.ConcatChart:
         _panel(measured.filter(pl.col("metric") == metric), fits.filter(pl.col("metric") == metric))
         for metric in fits["metric"]
     ]
-    return styled(alt.concat(*panels, columns=_COLUMNS, spacing=28))
+    caption = alt.Title(
+        "Bars: the interval of the difference from the base model. Lines: the fit over the doublings.",
+        **{"color": TEXT, "fontSize": 11, "fontWeight": "normal", "anchor": "start", "offset": 14},
+    )
+    return styled(alt.concat(*panels, columns=_COLUMNS, spacing=28, title=caption))
 
 
 def _panel(measured: pl.DataFrame, fitted: pl.DataFrame) -> Any:
@@ -54,10 +58,11 @@ def _panel(measured: pl.DataFrame, fitted: pl.DataFrame) -> Any:
         for n in (sizes[0], sizes[-1])
     ]
     base = measured["base"][0]
+    margin = (sizes[-1] / sizes[0]) ** 0.1  # of each side; the last holds the name of the base model's line
     x = alt.X(
         "n_samples:Q",
         title="samples trained on",
-        scale=alt.Scale(type="log", base=2, domain=[sizes[0] / 1.25, sizes[-1] * 1.25], nice=False),
+        scale=alt.Scale(type="log", base=2, domain=[sizes[0] / margin, sizes[-1] * margin], nice=False),
         axis=alt.Axis(values=sizes, format=",d", grid=False, labelOverlap=True),
     )
     y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, padding=14), axis=alt.Axis(tickCount=5))

@@ -40,6 +40,13 @@ def test_the_interval_knows_how_gaps_differ_and_resamples_units_whole():
     assert naive.high - naive.low < kept.high - kept.low
 
 
+def test_gaps_where_nothing_changed_do_not_make_an_interval_exclude_zero():
+    values = np.full((72, 4), 0.1)
+    values[0, 3] = 1.0
+    slope = fit([18, 36, 71, 142], values, **OPTIONS).per_doubling
+    assert slope.low == 0 < slope.value
+
+
 def test_one_unit_has_no_interval():
     line = fit([1, 2], np.array([[0.1, 0.2]]), **OPTIONS)
     assert line.per_doubling.low is None
