@@ -15,6 +15,8 @@ from echo_dagster.evaluation.pictures import BLUE, MUTED, TEXT, PlotError, style
 from echo_dagster.evaluation.plots import METRIC_TITLES
 
 _COLUMNS = 2
+#: Between what the panels plot, so that it lines up; axes and titles stand in between.
+_SPACING = {"row": 92, "column": 58}
 
 
 def scaling(study: tuple[pl.DataFrame, pl.DataFrame]) -> alt.ConcatChart:
@@ -41,7 +43,7 @@ def scaling(study: tuple[pl.DataFrame, pl.DataFrame]) -> alt.ConcatChart:
         "Bars: the interval of the difference from the base model. Lines: the fit over the doublings.",
         **{"color": TEXT, "fontSize": 11, "fontWeight": "normal", "anchor": "start", "offset": 14},
     )
-    return styled(alt.concat(*panels, columns=_COLUMNS, spacing=28, title=caption))
+    return styled(alt.concat(*panels, columns=_COLUMNS, bounds="flush", spacing=_SPACING, title=caption))
 
 
 def _panel(measured: pl.DataFrame, fitted: pl.DataFrame) -> Any:
@@ -58,7 +60,7 @@ def _panel(measured: pl.DataFrame, fitted: pl.DataFrame) -> Any:
         for n in (sizes[0], sizes[-1])
     ]
     base = measured["base"][0]
-    margin = (sizes[-1] / sizes[0]) ** 0.1  # of each side; the last holds the name of the base model's line
+    margin = (sizes[-1] / sizes[0]) ** 0.13  # on each side; the last holds the name of the base model's line
     x = alt.X(
         "n_samples:Q",
         title="samples trained on",
