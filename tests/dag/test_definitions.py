@@ -93,6 +93,17 @@ def test_what_runs_on_demand_is_not_in_the_daily_run_and_is_never_late(graph):
     assert {key.to_user_string() for key in in_scale} == {"scaling"}
 
 
+def test_a_run_of_the_study_may_ask_for_its_own_shares_and_seeds_and_need_not():
+    job = defs.resolve_job_def("scale")
+    validated = dg.validate_run_config(
+        job, {"ops": {"scaling": {"config": {"shares": [0.5, 1.0], "seeds": 2}}}}
+    )
+    assert validated["ops"]["scaling"]["config"] == {"shares": [0.5, 1.0], "seeds": 2}
+    assert dg.validate_run_config(job, {})
+    with pytest.raises(dg.DagsterInvalidConfigError):
+        dg.validate_run_config(job, {"ops": {"scaling": {"config": {"share": 0.5}}}})
+
+
 def test_a_gap_open_at_midnight_needs_the_day_before(graph):
     raw, gaps = graph.get(dg.AssetKey("raw_events")), graph.get(dg.AssetKey("gap_sessions"))
     mapping = graph.get_partition_mapping(gaps.key, raw.key)

@@ -1,5 +1,6 @@
 """Shares of a training set: how many samples, which, and each within the next."""
 
+from datetime import date
 from itertools import pairwise
 
 import polars as pl
@@ -9,8 +10,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from echo_dagster.evaluation import compare
-from echo_dagster.scaling.shares import Size, sizes
-from echo_dagster.settings import Scaling
+from echo_dagster.scaling.shares import Size, asked, sizes
+from echo_dagster.settings import Scaling, Settings
 
 SHARES = (0.0625, 0.125, 0.25, 0.5, 1.0)
 
@@ -53,6 +54,18 @@ def test_a_smaller_share_is_part_of_every_larger_one_in_whatever_order_the_rows_
     assert drawn[-1] == ids
     again = compare.sample(rows.sort("sample_id"), taken[0].n_samples, seed)
     assert set(again["sample_id"]) == drawn[0]
+
+
+def test_a_run_may_ask_for_other_shares_or_seeds_and_what_it_does_not_ask_for_stays(tiny_settings):
+    scaling = Scaling(shares=(0.1, 0.2), seeds=3)
+    settings = Settings(start_day=date(2026, 1, 1), base_model=tiny_settings, scaling=scaling)
+    assert asked(settings, None, None) == settings
+    assert asked(settings, [0.25, 1], None).scaling == Scaling(shares=(0.25, 1.0), seeds=3)
+    assert asked(settings, None, 2).scaling == Scaling(shares=(0.1, 0.2), seeds=2)
+    with pytest.raises(ValueError, match=r"^scaling.shares: .*the smallest first"):
+        asked(settings, [1.0, 0.5], None)
+    with pytest.raises(ValueError, match=r"^scaling.seeds: "):
+        asked(settings, None, 0)
 
 
 @pytest.mark.parametrize("shares", [(), (1.0,), (0.0, 1.0), (0.5, 0.25), (0.5, 0.5), (0.5, 1.5)])
