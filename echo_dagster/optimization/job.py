@@ -40,6 +40,14 @@ from echo_dagster.settings import FimTokens, Settings, Training
 FINISHED_CHECK = "trained_to_the_end"
 #: The process that asked for the training, as pid:start time. When it is gone, the ranks stop.
 OWNER_VARIABLE = "ECHO_TRAINING_OWNER"
+#: What helps a training that needs more memory than there is, the cheapest first.
+LESS_MEMORY = (
+    "lower training.micro_batch_tokens (the result changes by rounding alone), set training.recompute_activations, "
+    "train fewer blocks (training.last_layers) or adapters (training.lora_rank), or, with several ranks, "
+    "use training.deepspeed: zero3.json"
+)
+#: Exit statuses that tell of SIGKILL: as Python, as a shell, and as DeepSpeed's launcher tells it.
+_KILLED = (-9, 137, 247)
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -241,6 +249,16 @@ def environment(training: Training) -> dict[str, str]:
         # every rank would start a thread for each core
         variables["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // training.ranks))
     return variables
+
+
+def explain_status(status: int) -> str:
+    """Return what an exit status of `command` says, in words."""
+    if status in _KILLED:
+        return (
+            f"a rank was killed (exit status {status}), by the system if memory ran out: {LESS_MEMORY}. "
+            "Run it again to go on from the last checkpoint"
+        )
+    return f"it ended with exit status {status}; its messages say why. Run it again to go on from the last checkpoint"
 
 
 def result(out: Path) -> dict[str, Any]:

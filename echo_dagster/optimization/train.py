@@ -268,11 +268,7 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, TrainingError | ModelError):
         return str(error)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
-        return (
-            "out of memory; lower training.micro_batch_tokens (the result changes by rounding alone), set "
-            "training.recompute_activations, train adapters (training.lora_rank) or fewer blocks "
-            "(training.last_layers), or, with several ranks, use training.deepspeed: zero3.json"
-        )
+        return f"out of memory; {jobs.LESS_MEMORY}"
     return None
 
 

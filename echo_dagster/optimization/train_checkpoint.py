@@ -1,14 +1,16 @@
 """Work on disk: DeepSpeed checkpoints to go on from, and the finished model directory.
 
-A checkpoint counts once its mark is written, after all ranks have saved; a torn one is never loaded. The
-finished directory, with its records, takes its name in one rename.
+A checkpoint counts once its mark is written, after all ranks have saved and the disk has it; a torn one is never
+loaded. The finished directory, with its records, takes its name in one rename.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import deepspeed
 import torch
 from deepspeed import comm
 from peft import PeftModel
+from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedModel
 
 from echo_dagster import models
@@ -44,24 +47,31 @@ def save(engine: Any, job: Job, steps_done: int, state: Mapping[str, Any]) -> No
         )
     folder = _folder(job)
     tag = f"step-{steps_done}"
-    engine.save_checkpoint(
-        str(folder),
-        tag=tag,
-        client_state={"echo": dict(state)},
-        save_latest=False,  # DeepSpeed's pointer is written in place; the marks below are not
-        exclude_frozen_parameters=True,
-    )
+    with _writing(f"the checkpoint after step {steps_done}", folder / tag, job):
+        engine.save_checkpoint(
+            str(folder),
+            tag=tag,
+            client_state={"echo": dict(state)},
+            save_latest=False,  # DeepSpeed's pointer is written in place; the marks below are not
+            exclude_frozen_parameters=True,
+        )
+        if comm.get_rank() == 0:
+            _to_disk(folder / tag)  # a power cut must not leave the mark without what it marks
+            write_json(folder / tag / _MARK, {"steps_done": steps_done, "job_digest": job.digest})
     if comm.get_rank() == 0:
-        write_json(folder / tag / _MARK, {"steps_done": steps_done, "job_digest": job.digest})
-        for other in folder.iterdir():
-            if other.name != tag and other.is_dir():
-                shutil.rmtree(other)
+        _remove_all_but(folder, tag)
     comm.barrier()
 
 
 def restore(engine: Any, job: Job) -> tuple[int, dict[str, Any]]:
-    """Load this job's newest whole checkpoint; return the steps done and the state saved with it, or 0 and {}."""
+    """Load this job's newest whole checkpoint; return the steps done and the state saved with it, or 0 and {}.
+
+    What else there is goes first: torn ones, and what older code has left.
+    """
     done = latest(job)
+    if comm.get_rank() == 0:
+        _remove_all_but(_folder(job), f"step-{done}")
+    comm.barrier()
     if done == 0:
         return 0, {}
     # weights that do not learn are not saved
@@ -106,20 +116,28 @@ def export(model: PreTrainedModel | PeftModel, job: Job) -> tuple[Path, str, str
         shutil.rmtree(target, ignore_errors=True)
         exported.config.dtype = dtype
         exported.config.use_cache = True
-        exported.save_pretrained(target, state_dict=state)
-        for file in sorted(job.model.path.iterdir()):
-            if file.is_file() and file.suffix not in _NOT_COPIED and file.name not in _REWRITTEN | _RECORDS:
-                shutil.copyfile(file, target / file.name)
+        with _writing("the model", target, job):
+            exported.save_pretrained(target, state_dict=state)
+            for file in sorted(job.model.path.iterdir()):
+                if (
+                    file.is_file()
+                    and file.suffix not in _NOT_COPIED
+                    and file.name not in _REWRITTEN | _RECORDS
+                ):
+                    shutil.copyfile(file, target / file.name)
         digest = models.digest(target)
-    adapter = lora.save(model, target, is_first=is_first)
+    with _writing("the adapter", target, job):
+        adapter = lora.save(model, target, is_first=is_first)
     comm.barrier()
     return target, digest, adapter
 
 
 def publish(unfinished: Path, job: Job, record: Mapping[str, Any], history: list[dict[str, Any]]) -> None:
     """Write the records into the model directory, give it its name, remove the work. Rank 0 calls this."""
-    (unfinished / "history.json").write_text(json.dumps(history) + "\n", encoding="utf-8")
-    (unfinished / "provenance.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    with _writing("the model's record", unfinished, job):
+        (unfinished / "history.json").write_text(json.dumps(history) + "\n", encoding="utf-8")
+        (unfinished / "provenance.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        _to_disk(unfinished)
     shutil.rmtree(job.result, ignore_errors=True)
     unfinished.rename(job.result)
     shutil.rmtree(job.work)
@@ -152,6 +170,51 @@ def _here(weight: torch.Tensor) -> torch.Tensor:
 
 def _folder(job: Job) -> Path:
     return job.work / "checkpoints"
+
+
+@contextmanager
+def _writing(what: str, folder: Path, job: Job) -> Iterator[None]:
+    """Remove a folder that could not be written whole.
+
+    Raises:
+        TrainingError: it could not. The message names the folder, the room there is, and the checkpoint that stays.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have names of their own
+        shutil.rmtree(folder, ignore_errors=True)
+        free = shutil.disk_usage(job.out).free / 2**20
+        done = latest(job)
+        size = sum(file.stat().st_size for file in (_folder(job) / f"step-{done}").rglob("*")) / 2**20
+        kept = (
+            f"the checkpoint after step {done} stays ({size:,.0f} MiB)"
+            if done
+            else "no checkpoint was saved yet"
+        )
+        raise TrainingError(
+            f"{what} could not be written to {folder.parent}, where {free:,.0f} MiB are free ({_first_line(error)}): "
+            f"{kept}; make room there, and run it again to go on"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).partition("\n")[0]
+
+
+def _to_disk(folder: Path) -> None:
+    """Wait until the disk has all files of a folder, and the folder has their names."""
+    for path in (*folder.rglob("*"), folder):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _remove_all_but(folder: Path, kept: str) -> None:
+    for other in folder.glob("step-*"):
+        if other.name != kept:
+            shutil.rmtree(other)
 
 
 def _persistent(model: PreTrainedModel) -> list[tuple[str, torch.Tensor]]:

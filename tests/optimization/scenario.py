@@ -1,13 +1,17 @@
 """Training runs of the tiny model in one process, for the tests: starting DeepSpeed once instead of a dozen times.
 
-Run as `python scenario.py JOB.json[=STEP]...`: each job is trained in turn as a single rank, in the very code that the
-launcher runs. With `=STEP` the process gets a real SIGTERM after that step, and the job goes on in the next turn.
+Run as `python scenario.py JOB.json[=STEP[:WHAT]]...`: each job is trained in turn as a single rank, in the very code
+that the launcher runs. With `=STEP` the process gets a real SIGTERM after that step, with `:disk` no file may grow any
+more from there on, and with `:memory` no memory is to be had. The job goes on in the next turn.
 """
 
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
+
+import psutil
 
 from echo_dagster.optimization import train
 from echo_dagster.optimization.job import Job
@@ -15,17 +19,34 @@ from echo_dagster.optimization.train_report import Reporter
 from echo_dagster.optimization.train_watch import Stop
 
 
-class Interrupting(Reporter):
-    """A reporter that sends its own process SIGTERM after a step."""
+def stop() -> None:
+    """Send this process SIGTERM."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
-    def __init__(self, after: int | None) -> None:
+
+def limit(what: int, most: int) -> None:
+    """Let this process have at most so many bytes."""
+    resource.setrlimit(what, (most, resource.getrlimit(what)[1]))
+
+
+TROUBLES = {
+    "": stop,
+    "disk": lambda: limit(resource.RLIMIT_FSIZE, 1000),
+    "memory": lambda: limit(resource.RLIMIT_AS, psutil.Process().memory_info().vms),
+}
+
+
+class Interrupting(Reporter):
+    """A reporter that makes trouble after a step."""
+
+    def __init__(self, after: int | None, trouble: str) -> None:
         super().__init__(is_silent=False)
-        self.after = after
+        self.after, self.trouble = after, trouble
 
     def progress(self, step, total, **figures):
         super().progress(step, total, **figures)
         if step == self.after:
-            os.kill(os.getpid(), signal.SIGTERM)
+            TROUBLES[self.trouble]()
 
 
 def main() -> None:
@@ -33,14 +54,17 @@ def main() -> None:
         RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", LOCAL_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT="0"
     )
     for argument in sys.argv[1:]:
-        file, _, after = argument.partition("=")
+        file, _, then = argument.partition("=")
+        after, _, trouble = then.partition(":")
         job = Job.read(Path(file))
         try:
-            train.run(job, Interrupting(int(after) if after else None), Stop())
+            train.run(job, Interrupting(int(after) if after else None, trouble), Stop())
         except train.Stopped as stopped:
             print(f"STOPPED {stopped}")
         except Exception as error:
             print(f"FAILED {train.explain(error)}")
+        limit(resource.RLIMIT_FSIZE, resource.RLIM_INFINITY)
+        limit(resource.RLIMIT_AS, resource.RLIM_INFINITY)
 
 
 if __name__ == "__main__":

@@ -80,11 +80,19 @@ def runs(make_job, samples, tmp_path_factory) -> dict[str, Ran]:
             lora_targets=("q_proj", "down_proj"),
             learning_rate=2e-2,
         ),
+        "stopped_by_disk": make_job(home / "stopped", checkpoint_minutes=1e-6),
+        "stopped_by_memory": make_job(home / "stopped", checkpoint_minutes=2e-6),
         "lora_unknown": make_job(home, lora_rank=4, lora_targets=("q_proj", "query")),
         "too_long": make_job(home, rows=samples.with_columns(middle=pl.lit("value = " * 300))),
     }
     turns = [str(file) for name, file in files.items() if not name.startswith("stopped")]
-    for name, step in (("stopped", 5), ("stopped_zero3", 7), ("stopped_lora", 5)):
+    for name, step in (
+        ("stopped", 5),
+        ("stopped_zero3", 7),
+        ("stopped_lora", 5),
+        ("stopped_by_disk", "5:disk"),
+        ("stopped_by_memory", "5:memory"),
+    ):
         turns += [f"{files[name]}={step}", str(files[name])]
     command = [sys.executable, str(SCENARIO), *turns]
     ended = subprocess.run(command, env=variables(), capture_output=True, text=True, check=False)
@@ -242,6 +250,23 @@ def test_a_diverging_training_stops_and_leaves_no_model(runs):
     assert re.search(told, runs["diverged"].said)
     with pytest.raises(job.TrainingMissing):
         job.result(runs["diverged"].job.out)
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before_it(runs):
+    ran = runs["stopped_by_disk"]
+    told = (
+        r"FAILED the checkpoint after step 5 could not be written to \S+/checkpoints, where [\d,]+ MiB are free "
+        r"\(.+\): the checkpoint after step 4 stays \(\d+ MiB\); make room there, and run it again to go on"
+    )
+    assert re.search(told, ran.said)
+    assert ran.record["metrics"]["resumed_at_steps"] == "4"
+    assert ran.record["model_digest"] == runs["zero2"].record["model_digest"]
+
+
+def test_a_training_without_memory_says_what_to_lower_and_goes_on_later(runs):
+    ran = runs["stopped_by_memory"]
+    assert "FAILED out of memory; lower training.micro_batch_tokens" in ran.said
+    assert ran.record["model_digest"] == runs["zero2"].record["model_digest"]
 
 
 def test_samples_longer_than_the_window_are_told_with_their_number(runs):
