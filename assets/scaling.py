@@ -1,6 +1,7 @@
 """How much is enough, as an asset that runs on demand: models trained on growing shares of a day's training set."""
 
 import dagster as dg
+import polars as pl
 from pydantic import Field
 
 from assets.conventions import DAYS, OWNERS, TRAINING_POOL, bar, column_schema, days, frame_table, plot, rows
@@ -49,9 +50,12 @@ def scaling(
             "held_out_gaps": done.n_held_out,
             "left_out_as_trained_on": done.n_seen,
             **{f"doubling_{row['metric']}": row["in_words"] for row in done.fits.iter_rows(named=True)},
-            "fits": frame_table(done.fits),
-            "scaling": frame_table(done.scaling.drop("by_seed", "jobs")),
             **plot("scaling_plot", plots.scaling, (done.scaling, done.fits)),
+            "fits": frame_table(done.fits.drop("at_one", "n_shares", "in_words")),
+            # of all gaps; the slices stand in the table
+            "scaling": frame_table(
+                done.scaling.filter(pl.col("slice") == "all").drop("slice", "by_seed", "jobs")
+            ),
             "record": dg.MetadataValue.json(tables.record(done)),
         }
     )

@@ -41,7 +41,11 @@ def scaling(study: tuple[pl.DataFrame, pl.DataFrame]) -> alt.ConcatChart:
     ]
     caption = alt.Title(
         "Bars: the interval of the difference from the base model. Lines: the fit over the doublings.",
-        **{"color": TEXT, "fontSize": 11, "fontWeight": "normal", "anchor": "start", "offset": 14},
+        color=TEXT,
+        fontSize=11,
+        fontWeight="normal",
+        anchor="start",
+        offset=14,
     )
     return styled(alt.concat(*panels, columns=_COLUMNS, bounds="flush", spacing=_SPACING, title=caption))
 
@@ -67,7 +71,9 @@ def _panel(measured: pl.DataFrame, fitted: pl.DataFrame) -> Any:
         scale=alt.Scale(type="log", base=2, domain=[sizes[0] / margin, sizes[-1] * margin], nice=False),
         axis=alt.Axis(values=sizes, format=",d", grid=False, labelOverlap=True),
     )
-    y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False, padding=14), axis=alt.Axis(tickCount=5))
+    y = alt.Y(
+        "value:Q", title=None, scale=alt.Scale(zero=False, nice=False, padding=14), axis=alt.Axis(tickCount=5)
+    )
     drawn = alt.Chart(alt.Data(values=points.to_dicts())).encode(x=x)
     across = alt.Chart(alt.Data(values=[{"value": base, "label": "base"}]))
     return alt.layer(
@@ -94,6 +100,7 @@ def _panel(measured: pl.DataFrame, fitted: pl.DataFrame) -> Any:
             fontWeight="normal",
             subtitleFontSize=10,
             anchor="start",
+            frame="group",
         ),
     )
 
