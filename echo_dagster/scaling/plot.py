@@ -15,6 +15,10 @@ from echo_dagster.evaluation.pictures import BLUE, MUTED, TEXT, PlotError, style
 from echo_dagster.evaluation.plots import METRIC_TITLES
 
 _COLUMNS = 2
+#: Two panels at twice their size fit the window in which Dagster shows a plot.
+_WIDTH = 248
+#: Above and below what is drawn, in units of the metric.
+_LEAST_ROOM = 0.01
 #: Between what the panels plot, so that it lines up; axes and titles stand in between.
 _SPACING = {"row": 92, "column": 58}
 
@@ -64,7 +68,7 @@ def _panel(measured: pl.DataFrame, fitted: pl.DataFrame) -> Any:
         for n in (sizes[0], sizes[-1])
     ]
     base = measured["base"][0]
-    margin = (sizes[-1] / sizes[0]) ** 0.13  # on each side; the last holds the name of the base model's line
+    margin = (sizes[-1] / sizes[0]) ** 0.16  # on each side; the last holds the name of the base model's line
     x = alt.X(
         "n_samples:Q",
         title="samples trained on",
@@ -72,7 +76,10 @@ def _panel(measured: pl.DataFrame, fitted: pl.DataFrame) -> Any:
         axis=alt.Axis(values=sizes, format=",d", grid=False, labelOverlap=True),
     )
     y = alt.Y(
-        "value:Q", title=None, scale=alt.Scale(zero=False, nice=False, padding=14), axis=alt.Axis(tickCount=5)
+        "value:Q",
+        title=None,
+        scale=_scale([base, *(row["value"] for row in ends)], points),
+        axis=alt.Axis(tickCount=5),
     )
     drawn = alt.Chart(alt.Data(values=points.to_dicts())).encode(x=x)
     across = alt.Chart(alt.Data(values=[{"value": base, "label": "base"}]))
@@ -89,7 +96,7 @@ def _panel(measured: pl.DataFrame, fitted: pl.DataFrame) -> Any:
         .encode(y=alt.Y("low:Q", title=None), y2="high:Q"),
         drawn.mark_point(filled=True, size=70, opacity=1, color=BLUE).encode(y=y),
     ).properties(
-        width=300,
+        width=_WIDTH,
         height=170,
         title=alt.Title(
             METRIC_TITLES[line["metric"]],
@@ -103,6 +110,13 @@ def _panel(measured: pl.DataFrame, fitted: pl.DataFrame) -> Any:
             frame="group",
         ),
     )
+
+
+def _scale(values: list[float], points: pl.DataFrame) -> alt.Scale:
+    """Return a scale with room around all that is drawn, also where that is one and the same value."""
+    drawn = [*values, *(one for name in ("low", "value", "high") for one in points[name].drop_nulls())]
+    room = max(0.1 * (max(drawn) - min(drawn)), _LEAST_ROOM)
+    return alt.Scale(zero=False, nice=False, domain=[min(drawn) - room, max(drawn) + room])
 
 
 def _subtitle(line: dict[str, Any]) -> str:

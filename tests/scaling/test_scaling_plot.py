@@ -53,6 +53,28 @@ def test_one_unit_draws_points_without_bars():
     assert svg.count("<path") < pictures.svg(scaling(study())).count("<path") + 3 and "NaN" not in svg
 
 
+def test_a_metric_that_nothing_changed_has_an_axis_around_its_value():
+    measured, fits = study()
+    same = (
+        pl.lit(0.4).alias("value"),
+        *(pl.lit(0.0).alias(f"difference{end}") for end in ("", "_low", "_high")),
+    )
+    flat = fits.with_columns(per_doubling=pl.lit(0.0), at_one=pl.lit(0.4))
+    *_, points = layers(scaling((measured.with_columns(*same), flat)))
+    assert points["encoding"]["y"]["scale"]["domain"] == [pytest.approx(0.39), pytest.approx(0.41)]
+
+
+def test_four_panels_fit_where_dagster_shows_them():
+    measured, fits = study()
+    metrics = ["exact_match", "edit_similarity", "middle_nats_per_token", "predicted_acceptance_rate"]
+    every = [
+        pl.concat(frame.with_columns(metric=pl.lit(one)) for one in metrics) for frame in (measured, fits)
+    ]
+    png = pictures.png(scaling((every[0], every[1])))
+    width = int.from_bytes(png[16:20])  # of the header
+    assert 1000 < width <= 1240
+
+
 def test_it_is_small_enough_for_metadata():
     assert len(pictures.png_markdown(scaling(study()))) < 100_000
 
