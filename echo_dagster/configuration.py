@@ -14,7 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from echo_dagster.resources import resource
-from echo_dagster.settings import Settings
+from echo_dagster.settings import Settings, Training
 
 
 class SettingsError(ValueError):
@@ -66,10 +66,9 @@ def load(path: str | Path | None = None) -> Settings:
     if isinstance(named, list):
         mistakes += quality.mistakes([name for name in named if isinstance(name, str)])
     if settings is not None:
-        if _sibling(file, "deepspeed", settings.training.deepspeed) is None:
-            mistakes.append(
-                f"training.deepspeed: {settings.training.deepspeed!r} is no file of configs/deepspeed/; add it there"
-            )
+        training, told = _training(settings.training, file)
+        settings = settings.model_copy(update={"training": training})
+        mistakes += told
         names = [source.name for source in settings.sources]
         mistakes += [
             f"sources: the name {name!r} is used twice"
@@ -97,6 +96,28 @@ def deepspeed_file(name: str) -> Path:
     """Return the path of a DeepSpeed configuration: a file of the working directory's configs/, else a shipped one."""
     local = Path("configs", "deepspeed", name)
     return local.absolute() if local.is_file() else resource("configs", "deepspeed", name)
+
+
+def _training(training: Training, file: Path) -> tuple[Training, list[str]]:
+    """Return the settings of training with the ranks of their hostfile, and what is wrong with the files they name."""
+    from echo_dagster.optimization import deepspeed_config, hosts
+
+    mistakes = []
+    try:
+        training = hosts.with_ranks(training)
+    except ValueError as error:
+        mistakes.append(str(error))
+    deepspeed = _sibling(file, "deepspeed", training.deepspeed)
+    if deepspeed is None:
+        mistakes.append(
+            f"training.deepspeed: {training.deepspeed!r} is no file of configs/deepspeed/; add it there"
+        )
+        return training, mistakes
+    try:
+        deepspeed_config.read(deepspeed, training)
+    except ValueError as error:
+        mistakes.append(str(error))
+    return training, mistakes
 
 
 def _find(path: str | Path) -> Path:

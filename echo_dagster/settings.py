@@ -198,6 +198,13 @@ class Training(_Section):
 
     deepspeed: str = Field(default="zero2.json", description="a file of configs/deepspeed/")
     ranks: PositiveInt = Field(default=1, description="processes, one for each GPU; on a CPU mostly one")
+    hostfile: Path | None = Field(
+        default=None, description="`host slots=n` a line: the ranks of each host; null: all run on this one"
+    )
+    master_addr: str | None = Field(
+        default=None, description="the address of the first host; null: the first that it names itself"
+    )
+    ssh_port: PositiveInt | None = Field(default=None, description="of all hosts; null: as ssh is configured")
     start_from: Literal["base", "champion"] = Field(
         default="base", description="the weights that a day starts from"
     )

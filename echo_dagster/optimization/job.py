@@ -32,13 +32,13 @@ import polars as pl
 from echo_dagster.configuration import deepspeed_file
 from echo_dagster.lake import Lake
 from echo_dagster.models import ResolvedModel, fim_tokens, is_cpu_build
-from echo_dagster.optimization import deepspeed_config
+from echo_dagster.optimization import deepspeed_config, hosts
 from echo_dagster.optimization.schema import TRAINED_COLUMNS, samples_digest
 from echo_dagster.settings import FimTokens, Settings, Training
 
 #: The asset check that the training process itself reports: every step was taken, and the loss is a number.
 FINISHED_CHECK = "trained_to_the_end"
-#: The process that asked for the training, as pid:start time. When it is gone, the ranks stop.
+#: The processes that asked for the training, as `process_name` names them, with commas. When one is gone, ranks stop.
 OWNER_VARIABLE = "ECHO_TRAINING_OWNER"
 #: What helps a training that needs more memory than there is, the cheapest first.
 LESS_MEMORY = (
@@ -48,7 +48,11 @@ LESS_MEMORY = (
 )
 #: Exit statuses that tell of SIGKILL: as Python, as a shell, and as DeepSpeed's launcher tells it.
 _KILLED = (-9, 137, 247)
+#: Set where ranks are started through ssh: they watch its session as well.
+SSH_VARIABLE = "ECHO_TRAINING_THROUGH_SSH"
 
+#: Settings that say where ranks run, and nothing of what is learnt.
+_PLACES = {"hostfile", "master_addr", "ssh_port"}
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -188,14 +192,15 @@ def prepare(
     samples = training_set.select(TRAINED_COLUMNS).sort("sample_id")
     if samples["sample_id"].n_unique() < samples.height:
         raise ValueError("the training set holds a sample twice; deduplicate it by sample_id")
+    training = hosts.with_ranks(settings.training)
     facts: dict[str, Any] = {
         "n_samples": samples.height,
         "samples_digest": samples_digest(samples),
         "model": {"name": model.name, "digest": model.digest},
         "fim": fim_tokens(fim, model.path).model_dump(mode="json"),
         "max_tokens": settings.base_model.max_tokens,
-        "training": settings.training.model_dump(mode="json"),
-        "deepspeed": deepspeed_config.read(deepspeed_file(settings.training.deepspeed), settings.training),
+        "training": training.model_dump(mode="json", exclude=_PLACES),
+        "deepspeed": deepspeed_config.read(deepspeed_file(training.deepspeed), training),
         "code_digest": code_digest(),
     }
     digest = sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
@@ -205,6 +210,7 @@ def prepare(
     samples.write_parquet(work / "samples.parquet")
     told = {
         **facts,
+        "training": training.model_dump(mode="json"),
         "digest": digest,
         "out": str(home),
         "samples": str(work / "samples.parquet"),
@@ -219,35 +225,47 @@ def prepare(
 
 
 def command(job: Path, training: Training) -> list[str]:
-    """Return the command that trains: DeepSpeed's launcher with one process per rank, on this machine."""
+    """Return the command that trains: DeepSpeed's launcher with a process per rank, here or on the hosts of a file."""
     beside = Path(sys.executable).with_name("deepspeed")
     launcher = str(beside) if beside.is_file() else "deepspeed"
+    there = {"--master_addr": training.master_addr, "--ssh_port": training.ssh_port}
     return [
+        # one host: the launcher starts the ranks; several: it starts itself there, and has to be told what to hand on
+        *(() if training.hostfile is None else (sys.executable, "-m", f"{__package__}.launch", str(job))),
         launcher,
-        *("--num_accelerators", str(training.ranks)),
+        # left out, the launcher looks for one in /job
+        *("--hostfile", str(training.hostfile or os.devnull)),
+        *(("--num_accelerators", str(training.ranks)) if training.hostfile is None else ("--force_multi",)),
+        *(word for name, value in there.items() if value is not None for word in (name, str(value))),
         # the launcher's own default is one fixed port, which stops two trainings on one machine
-        *("--master_port", str(_free_port())),
+        *("--master_port", str(free_port())),
         *("--no_local_rank", "--quiet"),
         *("--module", "echo_dagster.optimization.train"),
         *("--job", str(job)),
     ]
 
 
-def environment(training: Training) -> dict[str, str]:
-    """Return the variables that `command` runs with, beside those of this process."""
+def process_name() -> str:
+    """Return how other processes find this one again: `host:pid:start time`; a pid means nothing on another host."""
     import psutil
 
+    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time()}"
+
+
+def environment(training: Training) -> dict[str, str]:
+    """Return the variables that `command` runs with, beside those of this process."""
     variables = {
-        OWNER_VARIABLE: f"{os.getpid()}:{psutil.Process().create_time()}",
+        OWNER_VARIABLE: process_name(),
         "TOKENIZERS_PARALLELISM": "false",
         # Threads that wait by spinning cost a factor of 3 to 5 when other work shares the cores (docs/training.md).
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
     }
     if "DS_ACCELERATOR" not in os.environ and is_cpu_build():
         variables["DS_ACCELERATOR"] = "cpu"  # DeepSpeed would look for GPUs, and warn
-    if training.ranks > 1 and "OMP_NUM_THREADS" not in os.environ:
+    beside = training.ranks if training.hostfile is None else max(hosts.slots(training.hostfile).values())
+    if beside > 1 and "OMP_NUM_THREADS" not in os.environ:
         # every rank would start a thread for each core
-        variables["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // training.ranks))
+        variables["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // beside))
     return variables
 
 
@@ -259,6 +277,21 @@ def explain_status(status: int) -> str:
             "Run it again to go on from the last checkpoint"
         )
     return f"it ended with exit status {status}; its messages say why. Run it again to go on from the last checkpoint"
+
+
+def lacking(file: Path) -> str | None:
+    """Return which path of a job this host does not have, and what to do; None where all are there.
+
+    The samples are not asked for: they go when the job is done.
+    """
+    needed = [file] if not file.is_file() else [(job := Job.read(file)).out, job.model.path]
+    missing = [str(path) for path in needed if not path.exists()]
+    if not missing:
+        return None
+    return (
+        f"{', '.join(missing)}: not on host {socket.gethostname()}; every host of a training must see the job and the "
+        "model under the same paths: put them on a file system that all hosts share (data_dir)"
+    )
 
 
 def result(out: Path) -> dict[str, Any]:
@@ -304,7 +337,7 @@ def provenance(job: Job) -> dict[str, Any]:
         "started_from": {"name": job.model.name, "digest": job.model.digest},
         "samples": {"count": job.n_samples, "digest": job.samples_digest},
         "lineage": job.lineage,
-        "training": job.training.model_dump(mode="json"),
+        "training": job.training.model_dump(mode="json", exclude=_PLACES),
         "fim": job.fim.model_dump(mode="json"),
         "max_tokens": job.max_tokens,
         "deepspeed": job.deepspeed,
@@ -325,7 +358,8 @@ def write_json(file: Path, content: Any) -> None:
     scratch.replace(file)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

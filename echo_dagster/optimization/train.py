@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import socket
 import sys
 import time
 import warnings
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 #: What a step's loss is divided by, and what it counts as in the loss of several.
 COUNTED = {"token": "target_tokens", "sample": "samples"}
 
+#: What gloo and torch's store say of a rank that is gone; NCCL raises a DistError.
+_LOST = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Timed out waiting", "gloo")
+
 
 class Stopped(Exception):
     """Training was told to stop, and has saved its work."""
@@ -39,12 +43,17 @@ class Stopped(Exception):
 def main(arguments: list[str] | None = None) -> int:
     """Run one rank; return the exit status."""
     stop = Stop()
-    watch(os.environ.get(jobs.OWNER_VARIABLE))
+    watch(os.environ.get(jobs.OWNER_VARIABLE), is_through_ssh=jobs.SSH_VARIABLE in os.environ)
     parser = argparse.ArgumentParser(description="Train a job file, as one rank.")
     parser.add_argument("--job", type=Path, required=True)
     parser.add_argument("--local_rank", help="ignored; the launcher says it by environment as well")
-    job = jobs.Job.read(parser.parse_args(arguments).job)
-    with reporter(int(os.environ.get("RANK", "0"))) as report:
+    file = parser.parse_args(arguments).job
+    rank = int(os.environ.get("RANK", "0"))
+    with reporter(rank) as report:
+        if (lacking := jobs.lacking(file)) is not None:
+            _fail(report, rank, lacking)
+            return 1
+        job = jobs.Job.read(file)
         try:
             run(job, report, stop)
         except Stopped as stopped:
@@ -52,11 +61,18 @@ def main(arguments: list[str] | None = None) -> int:
             return STOPPED
         except Exception as error:
             message = explain(error)
-            report.failed(message or f"{type(error).__name__}: {error}")
+            _fail(report, rank, message or f"{type(error).__name__}: {error}")
             if message is None:
                 raise
             return 1
     return 0
+
+
+def _fail(report: Reporter, rank: int, message: str) -> None:
+    """Tell what ended training. Ranks other than 0 say it on their own: it may be theirs alone."""
+    report.failed(message)
+    if rank > 0:
+        print(f"rank {rank} on {socket.gethostname()} stopped: {message}", file=sys.stderr, flush=True)
 
 
 def run(job: jobs.Job, report: Reporter, stop: Stop) -> None:
@@ -109,6 +125,11 @@ def prepare(job: jobs.Job) -> tuple[Any, list[Sample]]:
     # dropped when DeepSpeed builds it on first use (0.19 builds it in TorchBackend.__init__).
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     deepspeed.init_distributed()
+    if deepspeed.comm.get_world_size() != job.training.ranks:
+        raise model_.TrainingError(
+            f"{deepspeed.comm.get_world_size()} ranks were started for a job of {job.training.ranks}: how its steps "
+            "are cut depends on it; start as many, or change training.ranks or training.hostfile"
+        )
     torch.manual_seed(job.training.seed)
     samples = model_.encode_samples(job)
     # while this lives, from_pretrained splits weights among ranks as it loads them (ZeRO 3)
@@ -269,6 +290,11 @@ def explain(error: Exception) -> str | None:
         return str(error)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
         return f"out of memory; {jobs.LESS_MEMORY}"
+    if isinstance(error, torch.distributed.DistError) or any(told in str(error) for told in _LOST):
+        return (
+            "another rank is gone or does not answer: what it or its host said tells why; run it again, on hosts that "
+            "are there, to go on from the last checkpoint"
+        )
     return None
 
 

@@ -2,7 +2,8 @@
 
 DeepSpeed's launcher is two processes above the ranks. The upper one, which a shell or Dagster started, passes
 no signal on: when it is ended, the lower one and the ranks would live on and hold the machine. So every rank
-watches the processes above it, and the process that asked for the training, and stops when one of them is gone.
+watches the processes above it, and those that asked for the training, and stops when one of them is gone. On a host
+that was reached by ssh, the connection is one of those above; what runs on another host cannot be seen.
 
 Imports nothing heavy: watching begins before anything else.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from types import FrameType
 
@@ -39,11 +41,13 @@ class Stop:
             raise SystemExit(STOPPED)
 
 
-def watch(owner: str | None) -> None:
+def watch(owners: str | None, *, is_through_ssh: bool = False) -> None:
     """Send this process SIGTERM when a process above it is gone, and end it `GRACE_SECONDS` later.
 
     Args:
-        owner: `pid:start time` of one more process to watch (`job.OWNER_VARIABLE`).
+        owners: more processes to watch, `host:pid:start time` with commas between (`job.OWNER_VARIABLE`). Those of
+            other hosts are left to the ranks there.
+        is_through_ssh: watch the ssh session above as well.
 
     Raises:
         SystemExit: one of them is gone already.
@@ -51,8 +55,13 @@ def watch(owner: str | None) -> None:
     watched = _above()
     if watched is None:
         raise SystemExit(STOPPED)
-    if owner is not None:
-        pid, _, started = owner.partition(":")
+    if is_through_ssh:
+        sessions = [process for process in psutil.Process().parents() if process.name().startswith("sshd")]
+        watched += sessions[:1]
+    for owner in owners.split(",") if owners else ():
+        host, pid, started = owner.rsplit(":", 2)
+        if host != socket.gethostname():
+            continue
         process = _find(int(pid), float(started))
         if process is None:
             raise SystemExit(STOPPED)

@@ -1,8 +1,8 @@
 """A training that is killed at random moments and begun again, for the tests: `python killed.py JOB.json KILLS SEED`.
 
-Each life of the training is a fork of this process, which has only imported what it needs. A whole training goes before,
-by whose time the moments are drawn. Prints as JSON how each life ended: the signal that ended it, and the last step that
-was told of.
+Each life of the training is a fork of this process, which has only imported what it needs. A whole training goes
+before, by whose time the moments are drawn. Prints as JSON how each life ended: the signal that ended it, and the last
+step that was told of.
 """
 
 import json

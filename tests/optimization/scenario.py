@@ -1,8 +1,9 @@
 """Training runs of the tiny model in one process, for the tests: starting DeepSpeed once instead of a dozen times.
 
-Run as `python scenario.py JOB.json[=STEP[:WHAT]]...`: each job is trained in turn as a single rank, in the very code
-that the launcher runs. With `=STEP` the process gets a real SIGTERM after that step, with `:disk` no file may grow any
-more from there on, and with `:memory` no memory is to be had. The job goes on in the next turn.
+Run as `python scenario.py JOB.json[=STEP[:WHAT]]...`: each job is trained in turn in the very code that the launcher
+runs, as a single rank or, where the environment says so, as one of several. With `=STEP` the process gets a real SIGTERM
+after that step, with `:disk` no file may grow any more from there on, and with `:memory` no memory is to be had. The job
+goes on in the next turn.
 """
 
 import os
@@ -50,9 +51,8 @@ class Interrupting(Reporter):
 
 
 def main() -> None:
-    os.environ.update(
-        RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", LOCAL_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT="0"
-    )
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_SIZE": "1", "MASTER_PORT": "0"}
+    os.environ.update({"MASTER_ADDR": "127.0.0.1", **alone, **os.environ})
     for argument in sys.argv[1:]:
         file, _, then = argument.partition("=")
         after, _, trouble = then.partition(":")

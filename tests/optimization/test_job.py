@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import socket
 from datetime import date
 
 import polars as pl
@@ -74,8 +75,12 @@ def test_the_environment_names_its_owner_and_shares_the_cores(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     one, four = job.environment(Training()), job.environment(Training(ranks=4, batch_size=8))
-    pid, started = one[job.OWNER_VARIABLE].split(":")
-    assert int(pid) == os.getpid() and float(started) == psutil.Process().create_time()
+    host, pid, started = one[job.OWNER_VARIABLE].split(":")
+    assert (
+        host == socket.gethostname()
+        and int(pid) == os.getpid()
+        and float(started) == psutil.Process().create_time()
+    )
     assert "OMP_NUM_THREADS" not in one and four["OMP_NUM_THREADS"] == "2"
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     assert "OMP_NUM_THREADS" not in job.environment(Training(ranks=4, batch_size=8))

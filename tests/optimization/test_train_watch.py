@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -59,9 +60,9 @@ def test_a_rank_whose_owner_is_gone_already_does_not_begin():
     gone = start("pass")
     gone.wait()
     started = psutil.Process().create_time()
-    assert start(RANK, f"{gone.pid}:{started}").wait(15) == STOPPED
+    assert start(RANK, f"{socket.gethostname()}:{gone.pid}:{started}").wait(15) == STOPPED
     # another process that got the owner's number is not the owner
-    assert start(RANK, f"{os.getpid()}:{started - 100}").wait(15) == STOPPED
+    assert start(RANK, f"{socket.gethostname()}:{os.getpid()}:{started - 100}").wait(15) == STOPPED
 
 
 def test_a_rank_without_an_owner_waits_for_nobody():
