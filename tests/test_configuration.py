@@ -19,13 +19,18 @@ MODEL = {
     "source": {"path": "somewhere"},
     "fim": {"layout": "spm", "prefix": "<p>", "suffix": "<s>", "middle": "<m>", "end": "<e>"},
 }
+ZERO2 = {"optimizer": {"type": "AdamW"}, "zero_optimization": {"stage": 2}}
 SOURCE = {"name": "a", "importer": "native", "path": "in/{day}*", "consent": True}
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder of configurations that lacks nothing."""
-    for name, content in (("models/tiny.yaml", MODEL), ("deepspeed/zero2.json", {}), ("pipeline.yaml", {})):
+    for name, content in (
+        ("models/tiny.yaml", MODEL),
+        ("deepspeed/zero2.json", ZERO2),
+        ("pipeline.yaml", {}),
+    ):
         write(tmp_path / name, content)
     write(tmp_path / "pipeline.yaml", {"start_day": date(2026, 1, 1), "model": "tiny"})
     return tmp_path

@@ -12,7 +12,7 @@ from family_tokenizers import of_family
 from echo_dagster import models
 from echo_dagster.fim import find
 from echo_dagster.lake import Lake
-from echo_dagster.optimization import job, record
+from echo_dagster.optimization import hosts, job, record
 from echo_dagster.optimization.job import Job, NothingToTrain, Prepared
 from echo_dagster.settings import ModelSettings, Training
 
@@ -69,6 +69,40 @@ def test_the_command_is_the_launcher_with_one_process_per_rank(tmp_path):
         re.search(r"--master_port (\d+)", " ".join(job.command(tmp_path, Training())))[1] for _ in range(5)
     }
     assert len(ports) > 1  # two trainings on one machine do not meet
+
+
+def test_on_several_hosts_the_launcher_is_told_what_to_hand_on(tmp_path):
+    (tmp_path / "hosts").write_text("a slots=2\nb slots=3\n")
+    training = hosts.with_ranks(Training(hostfile=tmp_path / "hosts", master_addr="10.0.0.1", ssh_port=2222))
+    command = job.command(tmp_path / "job.json", training)
+    assert command[1:4] == ["-m", "echo_dagster.optimization.launch", str(tmp_path / "job.json")]
+    text = " ".join(command[4:])
+    assert f"deepspeed --hostfile {tmp_path / 'hosts'} --force_multi" in text
+    assert "--master_addr 10.0.0.1 --ssh_port 2222" in text and "--num_accelerators" not in text
+    assert f"--hostfile {os.devnull}" in " ".join(job.command(tmp_path / "job.json", Training()))
+
+
+def test_the_digest_does_not_hang_on_where_ranks_run(make_job, tmp_path):
+    (tmp_path / "hosts").write_text("a slots=1\nb slots=1\n")
+    there = Job.read(
+        make_job(tmp_path / "there", ranks=2, hostfile=tmp_path / "hosts", master_addr="10.0.0.1")
+    )
+    here = Job.read(make_job(tmp_path / "here", ranks=2))
+    assert there.training.hostfile == tmp_path / "hosts" and here.training.hostfile is None
+    assert there.digest == here.digest
+    assert "hostfile" not in job.provenance(there)["training"]
+
+
+def test_a_host_without_the_job_or_its_model_says_which_path_it_lacks(make_job, tmp_path):
+    file = make_job(tmp_path)
+    assert job.lacking(file) is None
+    assert f"{tmp_path / 'none.json'}: not on host {socket.gethostname()}" in job.lacking(
+        tmp_path / "none.json"
+    )
+    told = json.loads(file.read_text())
+    told["model"]["path"] = str(tmp_path / "elsewhere")
+    file.write_text(json.dumps(told))
+    assert f"{tmp_path / 'elsewhere'}: not on host" in job.lacking(file)
 
 
 def test_the_environment_names_its_owner_and_shares_the_cores(monkeypatch):

@@ -47,7 +47,7 @@ def ended(process: psutil.Process, within: float = 15) -> bool:
 def test_a_rank_stops_when_the_one_who_asked_for_it_is_gone():
     owner = start(OWNER)
     owner.stdout.readline()
-    rank = start(RANK, f"{owner.pid}:{psutil.Process(owner.pid).create_time()}")
+    rank = start(RANK, f"{socket.gethostname()}:{owner.pid}:{psutil.Process(owner.pid).create_time()}")
     assert rank.stdout.readline() == "on\n"
     time.sleep(1.2)
     assert rank.poll() is None  # as long as the owner is there, it goes on
@@ -63,6 +63,19 @@ def test_a_rank_whose_owner_is_gone_already_does_not_begin():
     assert start(RANK, f"{socket.gethostname()}:{gone.pid}:{started}").wait(15) == STOPPED
     # another process that got the owner's number is not the owner
     assert start(RANK, f"{socket.gethostname()}:{os.getpid()}:{started - 100}").wait(15) == STOPPED
+
+
+def test_a_rank_leaves_an_owner_on_another_host_to_the_ranks_there():
+    owner = start(OWNER)
+    owner.stdout.readline()
+    here = f"{socket.gethostname()}:{owner.pid}:{psutil.Process(owner.pid).create_time()}"
+    rank = start(RANK, f"another-host:{os.getpid()}:1.0,{here}")  # no process here has begun in 1970
+    assert rank.stdout.readline() == "on\n"
+    time.sleep(1.2)
+    assert rank.poll() is None
+    owner.kill()  # of several the one that is here counts
+    owner.wait()
+    assert rank.wait(15) == STOPPED
 
 
 def test_a_rank_without_an_owner_waits_for_nobody():
