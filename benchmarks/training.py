@@ -118,11 +118,11 @@ def ours(file: Path, tokens: Path) -> None:
     from echo_dagster.optimization.train_watch import Stop
 
     job = jobs.Job.read(file)
-    engine, samples = train.prepare(job)
+    engine, samples, _ = train.prepare(job)
     tokens.write_text(json.dumps([[list(sample.ids), sample.n_target] for sample in samples]))
     progress = Progress()
     clock, core = time.perf_counter(), time.process_time()
-    train.train(job, engine, samples, progress, Reporter(is_silent=True), Stop())
+    train.train(job, engine, samples, [], progress, Reporter(is_silent=True), Stop())
     told = {"seconds": time.perf_counter() - clock, "core_seconds": time.process_time() - core}
     losses = [row["loss_nats_per_token"] for row in progress.history]
     print(json.dumps({**told, "steps": progress.steps, "loss": sum(losses) / len(losses)}))

@@ -195,11 +195,13 @@ def train(
     from echo_dagster import configuration, files
     from echo_dagster.optimization import job
     from echo_dagster.optimization.schema import TRAINED_COLUMNS
+    from echo_dagster.optimization.validation import FILE_COLUMNS
 
     with failing_plainly():
         configured = configuration.load(config)
         start = model_of(configured, model)
-        chosen = files.read(samples, pl.Schema(dict.fromkeys(TRAINED_COLUMNS, pl.String())))
+        columns = TRAINED_COLUMNS + (FILE_COLUMNS if configured.training.validation_share else ())
+        chosen = files.read(samples, pl.Schema(dict.fromkeys(columns, pl.String())))
         lineage = {"samples": samples}
         prepared = job.prepare(chosen, start, configured.base_model.fim, configured, out, lineage)
         command = job.command(prepared, configured.training)

@@ -247,6 +247,16 @@ class Training(_Section):
     lora_targets: tuple[str, ...] = Field(
         default=(), description="layers with adapters, such as q_proj; empty: all linear ones but the head"
     )
+    validation_share: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        default=0.0, description="of the window, in whole files: not trained on, says when to stop; 0: none"
+    )
+    validations: PositiveInt = Field(default=4, description="how often an epoch that part is measured on")
+    patience: PositiveInt = Field(
+        default=3, description="so many of them without gain end the training; the best weights are kept"
+    )
+    min_validation_samples: PositiveInt = Field(
+        default=16, description="a smaller part decides nothing, and nothing is trained"
+    )
     recompute_activations: bool = Field(default=False, description="less memory, one more forward pass")
     checkpoint_minutes: Annotated[float, Field(gt=0)] = Field(
         default=10, description="the most work that a crash can lose"

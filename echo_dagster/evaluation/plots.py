@@ -266,10 +266,11 @@ def perplexity(scored: pl.DataFrame, width_nats: float = 0.25) -> alt.Chart:
 
 
 def training_curve(history: Sequence[Mapping[str, Any]]) -> alt.VConcatChart:
-    """Training loss over steps, the learning rate below it.
+    """Training loss over steps, with that of samples that are not trained on, and the learning rate below it.
 
     Args:
-        history: one mapping per logged step: `step`, `loss_nats_per_token`, `learning_rate`.
+        history: one mapping per logged step: `step`, `loss_nats_per_token`, `learning_rate`; after some of them also
+            `validation_nats_per_token`.
 
     Raises:
         PlotError: the history is empty, or one of the three is missing from a step or no finite number.
@@ -280,6 +281,11 @@ def training_curve(history: Sequence[Mapping[str, Any]]) -> alt.VConcatChart:
     ):
         raise PlotError(f"a training history needs at least one step, each with a finite {', '.join(names)}")
     data = alt.Data(values=[{name: row[name] for name in names} for row in history])
+    measured = [
+        {"step": row["step"], "nats": row["validation_nats_per_token"]}
+        for row in history
+        if _is_number(row.get("validation_nats_per_token"))
+    ]
     x = alt.X("step:Q", axis=_whole_axis(int(history[-1]["step"])))
     loss = (
         alt.Chart(data)
@@ -292,6 +298,15 @@ def training_curve(history: Sequence[Mapping[str, Any]]) -> alt.VConcatChart:
         )
         .properties(width=520, height=190)
     )
+    if measured:
+        held_out = (
+            alt.Chart(
+                alt.Data(values=measured), title="blue: trained on; red: not trained on, the lowest is kept"
+            )
+            .mark_line(color=VERMILION, strokeWidth=1.5, point={"color": VERMILION, "size": 50})
+            .encode(x=x.title(None), y="nats:Q")
+        )
+        loss = (loss + held_out).properties(width=520, height=190)
     rate = (
         alt.Chart(data)
         .mark_line(color=MUTED, strokeWidth=1.5)

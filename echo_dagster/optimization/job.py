@@ -8,6 +8,7 @@ Layout of a job's directory `out`:
 
     job.json                what to train on what
     work/samples.parquet    the frozen training set; work/ also holds checkpoints, and goes when all is done
+    work/validation.parquet the part of it that is not trained on, if there is one
     model/                  what transformers loads, with provenance.json and history.json
 """
 
@@ -34,6 +35,7 @@ from echo_dagster.lake import Lake
 from echo_dagster.models import ResolvedModel, fim_tokens, is_cpu_build
 from echo_dagster.optimization import deepspeed_config, hosts
 from echo_dagster.optimization.schema import TRAINED_COLUMNS, samples_digest
+from echo_dagster.optimization.validation import Parts, TooFewSamples, split
 from echo_dagster.settings import FimTokens, Settings, Training
 
 #: The asset check that the training process itself reports: every step was taken, and the loss is a number.
@@ -81,7 +83,11 @@ class NothingToTrain:
 
 @dataclass(frozen=True)
 class Job:
-    """What a training process reads. `digest` names all that can change the weights; paths are not in it."""
+    """What a training process reads. `digest` names all that can change the weights; paths are not in it.
+
+    `n_samples` and `samples_digest` are of the whole training set. `validation` says how many `samples` of it are not
+    trained on but measured on, their `digest`, and how many are `left_out`; it is null without.
+    """
 
     digest: str
     out: Path
@@ -97,11 +103,17 @@ class Job:
     settings_digest: str
     code_version: str
     code_digest: str
+    validation: dict[str, Any] | None = None
 
     @property
     def work(self) -> Path:
         """Where unfinished work stands."""
         return self.out / "work"
+
+    @property
+    def validation_samples(self) -> Path:
+        """What is measured on, and not trained on."""
+        return self.work / "validation.parquet"
 
     @property
     def result(self) -> Path:
@@ -143,7 +155,10 @@ def prepare_day(
     from_champion = settings.training.start_from == "champion"
     start = ResolvedModel(base.name, champion.path, champion.digest) if from_champion else base
     lineage = lineage_of_day(day, rows, lake.version("training_set"), settings.training)
-    file = prepare(rows, start, settings.base_model.fim, settings, home_of_day(settings, day), lineage)
+    try:
+        file = prepare(rows, start, settings.base_model.fim, settings, home_of_day(settings, day), lineage)
+    except TooFewSamples as error:
+        return NothingToTrain(f"the training set of {day}: {error}")
     return Prepared(file, Job.read(file))
 
 
@@ -177,7 +192,8 @@ def prepare(
     """Freeze a training set and write `out/<digest>/job.json`; return its path.
 
     Args:
-        training_set: one row per sample, with at least sample_id, language, prefix, suffix and middle.
+        training_set: one row per sample, with at least sample_id, language, prefix, suffix and middle; with
+            validation_share also repository and document.
         model: the weights to start from.
         fim: the markers of its tokenizer; without, they are found from it, and stand in the file.
         settings: `training` and `base_model.max_tokens` are used.
@@ -186,6 +202,7 @@ def prepare(
 
     Raises:
         ValueError: there is no sample, a sample stands twice, or the settings do not fit each other.
+        TooFewSamples: too few to say when to stop, or too few beside those.
     """
     if training_set.is_empty():
         raise ValueError("the training set is empty; there is nothing to train on")
@@ -193,6 +210,7 @@ def prepare(
     if samples["sample_id"].n_unique() < samples.height:
         raise ValueError("the training set holds a sample twice; deduplicate it by sample_id")
     training = hosts.with_ranks(settings.training)
+    parts = split(training_set, training) if training.validation_share else None
     facts: dict[str, Any] = {
         "n_samples": samples.height,
         "samples_digest": samples_digest(samples),
@@ -202,12 +220,17 @@ def prepare(
         "training": training.model_dump(mode="json", exclude=_PLACES),
         "deepspeed": deepspeed_config.read(deepspeed_file(training.deepspeed), training),
         "code_digest": code_digest(),
+        "validation": _told(parts),
     }
     digest = sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     home = out.absolute() / digest
     work = home / "work"
     work.mkdir(parents=True, exist_ok=True)
-    samples.write_parquet(work / "samples.parquet")
+    if parts is None:
+        samples.write_parquet(work / "samples.parquet")
+    else:
+        for name, part in (("samples", parts.trained), ("validation", parts.held_out)):
+            part.select(TRAINED_COLUMNS).sort("sample_id").write_parquet(work / f"{name}.parquet")
     told = {
         **facts,
         "training": training.model_dump(mode="json"),
@@ -336,6 +359,7 @@ def provenance(job: Job) -> dict[str, Any]:
         "job_digest": job.digest,
         "started_from": {"name": job.model.name, "digest": job.model.digest},
         "samples": {"count": job.n_samples, "digest": job.samples_digest},
+        "validation": job.validation,
         "lineage": job.lineage,
         "training": job.training.model_dump(mode="json", exclude=_PLACES),
         "fim": job.fim.model_dump(mode="json"),
@@ -356,6 +380,13 @@ def write_json(file: Path, content: Any) -> None:
     scratch = file.with_name(f".{file.name}.{os.getpid()}")
     scratch.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     scratch.replace(file)
+
+
+def _told(parts: Parts | None) -> dict[str, Any] | None:
+    if parts is None:
+        return None
+    held_out = parts.held_out
+    return {"samples": held_out.height, "digest": samples_digest(held_out), "left_out": parts.n_near}
 
 
 def free_port() -> int:

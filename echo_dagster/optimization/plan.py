@@ -84,6 +84,26 @@ def steps(lengths: Sequence[int], batches: Batching, *, epochs: int, seed: int) 
             number += 1
 
 
+def reading(lengths: Sequence[int], batches: Batching) -> Step:
+    """Return how all samples are read once, to be measured: the passes of one step, in which nothing is drawn."""
+    samples = sorted(range(len(lengths)), key=lambda sample: (-lengths[sample], sample))
+    return Step(0, 0, _cut(samples, lengths, batches), stand_in=samples[-1])
+
+
+def validated_after(n_samples: int, *, epochs: int, batch_size: int, times: int) -> frozenset[int]:
+    """Return the numbers of steps done after which a training is measured: `times` an epoch, evenly, the last of them
+    at its end; after every step where an epoch has fewer.
+    """
+    per_epoch = math.ceil(n_samples / batch_size)
+    within = {math.ceil(per_epoch * time / times) for time in range(1, times + 1)}
+    return frozenset(epoch * per_epoch + steps for epoch in range(epochs) for steps in within)
+
+
+def is_patience_spent(nats: Sequence[float], patience: int) -> bool:
+    """Say whether the last `patience` values, or more, are no better than the best before them. Lower is better."""
+    return bool(nats) and len(nats) - 1 - nats.index(min(nats)) >= patience
+
+
 def learning_rate(
     step: int, total: int, *, peak: float, warmup_share: float, decay: Literal["linear", "cosine"]
 ) -> float:

@@ -87,13 +87,22 @@ def run(job: jobs.Job, report: Reporter, stop: Stop) -> None:
         report.finished(record, history, is_reused=True)
         return
     report.line(f"loading {job.n_samples} samples and the model {job.model.name} ({job.model.digest})")
-    engine, samples = prepare(job)
+    if (validation := job.validation) is not None:
+        report.line(
+            f"{validation['samples']} of them are not trained on and say when to stop; {validation['left_out']} "
+            "more of the same files are not used"
+        )
+    engine, samples, held_out = prepare(job)
     done, state = checkpoint.restore(engine, job)
     progress = Progress(**state)
     if done:
         progress.resumed_at.append(done)
         report.line(f"going on after step {done}")
-    train(job, engine, samples, progress, report, stop)
+    train(job, engine, samples, held_out, progress, report, stop)
+    if (best := progress.best_step) is not None:
+        report.line(told_of_best(progress))
+        if best != progress.steps:
+            checkpoint.load(engine, job, best)
     unfinished, digest, adapter = checkpoint.export(engine.module, job)
     if engine.global_rank == 0:
         record = {
@@ -107,8 +116,12 @@ def run(job: jobs.Job, report: Reporter, stop: Stop) -> None:
         report.finished(record, progress.history, is_reused=False)
 
 
-def prepare(job: jobs.Job) -> tuple[Any, list[Sample]]:
-    """Start the ranks' communication and give the model to DeepSpeed; return the engine and the samples."""
+def prepare(job: jobs.Job) -> tuple[Any, list[Sample], list[Sample]]:
+    """Start the ranks' communication and give the model to DeepSpeed.
+
+    Returns:
+        The engine, the samples to train on, and those to measure on, which may be none.
+    """
     import deepspeed
     import torch
     import transformers
@@ -131,7 +144,8 @@ def prepare(job: jobs.Job) -> tuple[Any, list[Sample]]:
             "are cut depends on it; start as many, or change training.ranks or training.hostfile"
         )
     torch.manual_seed(job.training.seed)
-    samples = model_.encode_samples(job)
+    samples = model_.encode_samples(job, job.samples)
+    held_out = [] if job.validation is None else model_.encode_samples(job, job.validation_samples)
     # while this lives, from_pretrained splits weights among ranks as it loads them (ZeRO 3)
     splitter = HfDeepSpeedConfig(job.deepspeed)
     model = model_.load(job)
@@ -139,13 +153,19 @@ def prepare(job: jobs.Job) -> tuple[Any, list[Sample]]:
         model=model, model_parameters=model_.parameter_groups(model), config=job.deepspeed
     )
     del splitter
-    return engine, samples
+    return engine, samples, held_out
 
 
 def train(
-    job: jobs.Job, engine: Any, samples: list[Sample], progress: Progress, report: Reporter, stop: Stop
+    job: jobs.Job,
+    engine: Any,
+    samples: list[Sample],
+    held_out: list[Sample],
+    progress: Progress,
+    report: Reporter,
+    stop: Stop,
 ) -> None:
-    """Take every step that is not done yet.
+    """Take every step that is not done yet, until `held_out` samples are found no likelier any more.
 
     Raises:
         Stopped: as told, after saving.
@@ -160,6 +180,9 @@ def train(
     lengths = [sample.n_inputs for sample in samples]
     batches = plan.Batching(settings.batch_size, engine.world_size, settings.micro_batch_tokens)
     total = plan.count_steps(len(samples), settings.epochs, settings.batch_size)
+    measured_after = plan.validated_after(
+        len(samples), epochs=settings.epochs, batch_size=settings.batch_size, times=settings.validations
+    )
     saved_at, saved_time = progress.steps, time.monotonic()
     report.begin(progress.steps, progress.tokens)
     stop.is_training = True
@@ -167,12 +190,16 @@ def train(
     def save() -> None:
         nonlocal saved_at, saved_time
         if progress.steps > saved_at:
-            checkpoint.save(engine, job, progress.steps, vars(progress))
+            checkpoint.save(engine, job, progress.steps, vars(progress), progress.best_step)
         saved_at, saved_time = progress.steps, time.monotonic()
 
+    if held_out and not progress.validations:
+        _validate(engine, held_out, batches, progress, report)
     for step in plan.steps(lengths, batches, epochs=settings.epochs, seed=settings.seed):
         if step.number < progress.steps:
             continue
+        if plan.is_patience_spent(progress.tried, settings.patience):
+            break
         began = time.monotonic()
         torch.manual_seed(settings.seed + step.number)  # for models with dropout: the same after a restart
         counts = {
@@ -206,11 +233,7 @@ def train(
             decay=settings.decay,
         )
         norm = _update(engine, loss, rate, step=step.number + 1, saved_at=saved_at)
-        progress.steps += 1
-        progress.tokens += sum(len(samples[sample].ids) for sample in step.samples)
-        progress.target_tokens += counts["target_tokens"]
-        progress.idle_tokens += step.n_empty * lengths[step.stand_in]
-        progress.seconds += time.monotonic() - began
+        _count(progress, step, samples, counts, seconds=time.monotonic() - began)
         progress.history.append(
             {
                 "step": progress.steps,
@@ -222,8 +245,54 @@ def train(
             }
         )
         report.progress(progress.steps, total, loss=loss, learning_rate=rate, tokens=progress.tokens)
+        if held_out and progress.steps in measured_after:
+            _validate(engine, held_out, batches, progress, report)
+            is_due = is_due or progress.best_step == progress.steps  # so that nothing can take the best away
         if is_due:
             save()
+
+
+def _count(
+    progress: Progress, step: plan.Step, samples: list[Sample], counts: dict[str, int], *, seconds: float
+) -> None:
+    """Add a step to what is done."""
+    progress.steps += 1
+    progress.tokens += sum(len(samples[sample].ids) for sample in step.samples)
+    progress.target_tokens += counts["target_tokens"]
+    progress.idle_tokens += step.n_empty * samples[step.stand_in].n_inputs
+    progress.seconds += seconds
+
+
+def _validate(
+    engine: Any, held_out: list[Sample], batches: plan.Batching, progress: Progress, report: Reporter
+) -> None:
+    """Measure the model on what it is not trained on, and write it down."""
+    from echo_dagster.optimization.train_model import TrainingError
+    from echo_dagster.optimization.train_validation import nats_of_rank
+
+    began = time.monotonic()
+    nats = _sum_over_ranks(engine, nats_of_rank(engine, held_out, batches))
+    value = nats / sum(sample.n_target for sample in held_out)
+    if not math.isfinite(value):
+        raise TrainingError(
+            f"the likelihood of the validation samples after step {progress.steps} is {value}: training diverged; "
+            "lower training.learning_rate"
+        )
+    progress.validations.append({"step": progress.steps, "nats_per_token": value})
+    progress.validation_seconds += time.monotonic() - began
+    if progress.history:
+        progress.history[-1]["validation_nats_per_token"] = value
+    report.line(f"validation: {value:.4f} nats/token after step {progress.steps}")
+
+
+def told_of_best(progress: Progress) -> str:
+    """Return which weights are kept, and whether they are better than those that training began with."""
+    best, start = min(progress.tried), progress.validations[0]["nats_per_token"]
+    told = (
+        f"the weights after step {progress.best_step} are kept, the best of {len(progress.tried)} tried: "
+        f"{best:.4f} nats/token, at the start {start:.4f}"
+    )
+    return told if best < start else f"{told}; training did not help on what it had not seen"
 
 
 def _update(engine: Any, loss: float, rate: float, *, step: int, saved_at: int) -> float | None:

@@ -33,8 +33,10 @@ _REWRITTEN = {"config.json", "generation_config.json", "model.safetensors.index.
 _RECORDS = {"provenance.json", "history.json"}
 
 
-def save(engine: Any, job: Job, steps_done: int, state: Mapping[str, Any]) -> None:
-    """Save weights and optimizer after `steps_done` steps, then drop older checkpoints. Every rank calls this.
+def save(engine: Any, job: Job, steps_done: int, state: Mapping[str, Any], best: int | None = None) -> None:
+    """Save weights and optimizer after `steps_done` steps, then drop older checkpoints, but that of the `best` step.
+
+    Every rank calls this.
 
     Raises:
         TrainingError: a weight is not finite, so that nobody could go on from it; the older checkpoint stays.
@@ -59,27 +61,33 @@ def save(engine: Any, job: Job, steps_done: int, state: Mapping[str, Any]) -> No
             _to_disk(folder / tag)  # a power cut must not leave the mark without what it marks
             write_json(folder / tag / _MARK, {"steps_done": steps_done, "job_digest": job.digest})
     if comm.get_rank() == 0:
-        _remove_all_but(folder, tag)
+        _remove(folder, but={tag, f"step-{best}"})
     comm.barrier()
 
 
 def restore(engine: Any, job: Job) -> tuple[int, dict[str, Any]]:
     """Load this job's newest whole checkpoint; return the steps done and the state saved with it, or 0 and {}.
 
-    What else there is goes first: torn ones, and what older code has left.
+    Torn ones go first: they take room.
     """
     done = latest(job)
     if comm.get_rank() == 0:
-        _remove_all_but(_folder(job), f"step-{done}")
+        _remove(_folder(job), but={mark.parent.name for mark in _folder(job).glob(f"*/{_MARK}")})
     comm.barrier()
     if done == 0:
         return 0, {}
+    return done, load(engine, job, done)
+
+
+def load(engine: Any, job: Job, step: int) -> dict[str, Any]:
+    """Load the checkpoint after `step` steps; return the state saved with it. Every rank calls this."""
     # weights that do not learn are not saved
     is_whole = job.training.last_layers is None and job.training.lora_rank is None
-    path, client = engine.load_checkpoint(str(_folder(job)), tag=f"step-{done}", load_module_strict=is_whole)
+    path, client = engine.load_checkpoint(str(_folder(job)), tag=f"step-{step}", load_module_strict=is_whole)
     if path is None:
-        raise RuntimeError(f"DeepSpeed cannot load {_folder(job) / f'step-{done}'}; remove it to begin anew")
-    return done, client["echo"]
+        raise RuntimeError(f"DeepSpeed cannot load {_folder(job) / f'step-{step}'}; remove it to begin anew")
+    state: dict[str, Any] = client["echo"]
+    return state
 
 
 def latest(job: Job) -> int:
@@ -181,6 +189,8 @@ def _writing(what: str, folder: Path, job: Job) -> Iterator[None]:
     """
     try:
         yield
+    except torch.distributed.DistError:  # another rank is gone; nothing is wrong with the disk
+        raise
     except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have names of their own
         shutil.rmtree(folder, ignore_errors=True)
         free = shutil.disk_usage(job.out).free / 2**20
@@ -211,10 +221,11 @@ def _to_disk(folder: Path) -> None:
             os.close(handle)
 
 
-def _remove_all_but(folder: Path, kept: str) -> None:
-    for other in folder.glob("step-*"):
-        if other.name != kept:
-            shutil.rmtree(other)
+def _remove(folder: Path, *, but: set[str]) -> None:
+    """Remove all checkpoints in a folder but those."""
+    for checkpoint in folder.glob("step-*"):
+        if checkpoint.name not in but:
+            shutil.rmtree(checkpoint)
 
 
 def _persistent(model: PreTrainedModel) -> list[tuple[str, torch.Tensor]]:

@@ -6,6 +6,7 @@ What does not live here: how samples share a row, and the loss (`train_pack.py`)
 from __future__ import annotations
 
 from array import array
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -24,8 +25,8 @@ class TrainingError(RuntimeError):
     """A training that cannot go on. The message says what to change."""
 
 
-def encode_samples(job: Job) -> list[Sample]:
-    """Read the job's samples as token ids, in the order of their ids.
+def encode_samples(job: Job, file: Path) -> list[Sample]:
+    """Read a file of the job's samples as token ids, in the order of their ids.
 
     Raises:
         TrainingError: a sample does not fit in the model's window.
@@ -33,7 +34,8 @@ def encode_samples(job: Job) -> list[Sample]:
     tokenizer = load_tokenizer(job.model.path)
     fmt = fim_format(job.fim, tokenizer)
     encoded, too_long = [], 0
-    for row in pl.read_parquet(job.samples).iter_rows(named=True):
+    rows = pl.read_parquet(file)
+    for row in rows.iter_rows(named=True):
         try:
             gap = encode(
                 fmt, tokenizer, row["prefix"], row["suffix"], row["middle"], max_tokens=job.max_tokens
@@ -44,7 +46,7 @@ def encode_samples(job: Job) -> list[Sample]:
         encoded.append(Sample(array("i", gap.prompt_ids + gap.target_ids), len(gap.target_ids)))
     if too_long:
         raise TrainingError(
-            f"{too_long} of {job.n_samples} samples have a middle that does not fit in max_tokens "
+            f"{too_long} of {rows.height} samples have a middle that does not fit in max_tokens "
             f"({job.max_tokens}); lower truncation.middle_tokens or raise max_tokens in the model's configuration"
         )
     return encoded

@@ -19,6 +19,20 @@ class Progress:
     seconds: float = 0.0
     resumed_at: list[int] = field(default_factory=list)
     history: list[dict[str, Any]] = field(default_factory=list)
+    #: `step` and `nats_per_token` of each measuring, the first of them before any step
+    validations: list[dict[str, Any]] = field(default_factory=list)
+    validation_seconds: float = 0.0
+
+    @property
+    def tried(self) -> list[float]:
+        """What was measured after steps, in nats per token. The model that training began with is not among them."""
+        return [one["nats_per_token"] for one in self.validations if one["step"]]
+
+    @property
+    def best_step(self) -> int | None:
+        """The step with the best of them, the earliest if there are several; None without any."""
+        trained = [one for one in self.validations if one["step"]]
+        return min(trained, key=lambda one: one["nats_per_token"])["step"] if trained else None
 
 
 def metrics(progress: Progress, counted: str) -> dict[str, Any]:
@@ -47,7 +61,21 @@ def metrics(progress: Progress, counted: str) -> dict[str, Any]:
         "tokens_per_second": round(progress.tokens / progress.seconds, 1),
         "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilobyte,
         "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
+        **_validated(progress),
         "resumed_at_steps": ", ".join(str(step) for step in progress.resumed_at) or None,
+    }
+
+
+def _validated(progress: Progress) -> dict[str, Any]:
+    """Return what the samples that were not trained on said; nothing where there are none."""
+    if not progress.tried:
+        return {}
+    return {
+        "best_step": progress.best_step,
+        "validation_start_nats_per_token": progress.validations[0]["nats_per_token"],
+        "validation_best_nats_per_token": min(progress.tried),
+        "validation_last_nats_per_token": progress.tried[-1],
+        "validation_seconds": round(progress.validation_seconds, 3),
     }
 
 

@@ -2,7 +2,8 @@
 
 Run as `python scenario.py JOB.json[=STEP[:WHAT]]...`: each job is trained in turn in the very code that the launcher
 runs, as a single rank or, where the environment says so, as one of several. With `=STEP` the process gets a real SIGTERM
-after that step, with `:disk` no file may grow any more from there on, and with `:memory` no memory is to be had. The job
+after that step, with `:disk` no file may grow any more from there on, with `:memory` no memory is to be had, and with
+`:crash` the program ends there without a word to itself, so that what is on disk is what SIGKILL would leave. The job
 goes on in the next turn.
 """
 
@@ -20,9 +21,18 @@ from echo_dagster.optimization.train_report import Reporter
 from echo_dagster.optimization.train_watch import Stop
 
 
+class Crash(Exception):
+    """Nobody in the program expects it."""
+
+
 def stop() -> None:
     """Send this process SIGTERM."""
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def crash() -> None:
+    """End without a word."""
+    raise Crash
 
 
 def limit(what: int, most: int) -> None:
@@ -32,6 +42,7 @@ def limit(what: int, most: int) -> None:
 
 TROUBLES = {
     "": stop,
+    "crash": crash,
     "disk": lambda: limit(resource.RLIMIT_FSIZE, 1000),
     "memory": lambda: limit(resource.RLIMIT_AS, psutil.Process().memory_info().vms),
 }
@@ -61,6 +72,8 @@ def main() -> None:
             train.run(job, Interrupting(int(after) if after else None, trouble), Stop())
         except train.Stopped as stopped:
             print(f"STOPPED {stopped}")
+        except Crash:
+            print(f"CRASHED after step {after}")
         except Exception as error:
             print(f"FAILED {train.explain(error)}")
         limit(resource.RLIMIT_FSIZE, resource.RLIM_INFINITY)

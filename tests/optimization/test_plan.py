@@ -106,6 +106,31 @@ def test_the_learning_rate_rises_then_falls():
     assert cosine[10:] == sorted(cosine[10:], reverse=True)
 
 
+def test_all_samples_are_read_once_to_be_measured():
+    reading = plan.reading([60, 50, 40, 30, 20, 1000], plan.Batching(8, 2, 100))
+    assert sorted(reading.samples) == [0, 1, 2, 3, 4, 5] and reading.stand_in == 4
+    assert reading == plan.reading([60, 50, 40, 30, 20, 1000], plan.Batching(3, 2, 100))
+
+
+def test_a_training_is_measured_evenly_and_at_the_end_of_each_epoch():
+    assert plan.validated_after(100, epochs=2, batch_size=10, times=4) == {3, 5, 8, 10, 13, 15, 18, 20}
+    assert plan.validated_after(21, epochs=2, batch_size=10, times=4) == {1, 2, 3, 4, 5, 6}
+
+
+@given(n=st.integers(1, 300), epochs=st.integers(1, 3), size=st.integers(1, 20), times=st.integers(1, 9))
+def test_the_end_of_a_training_is_always_measured(n, epochs, size, times):
+    after = plan.validated_after(n, epochs=epochs, batch_size=size, times=times)
+    assert plan.count_steps(n, epochs, size) == max(after) and min(after) >= 1
+    assert len(after) == epochs * min(times, plan.count_steps(n, 1, size))
+
+
+def test_patience_counts_what_came_after_the_best():
+    assert not plan.is_patience_spent([], 1)
+    assert not plan.is_patience_spent([3.0, 2.0, 2.5], 2) and plan.is_patience_spent([3.0, 2.0, 2.5, 2.1], 2)
+    assert plan.is_patience_spent([2.0, 2.0], 1)  # as good is no gain
+    assert not plan.is_patience_spent([2.0, 3.0, 1.9], 2)
+
+
 @given(total=st.integers(1, 200), warmup=st.floats(0, 1), decay=st.sampled_from(["linear", "cosine"]))
 def test_no_step_is_taken_at_rate_zero_or_above_the_peak(total, warmup, decay):
     for step in range(total):

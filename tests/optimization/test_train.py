@@ -17,6 +17,7 @@ from echo_dagster import models
 from echo_dagster.lake import Lake
 from echo_dagster.optimization import job, record
 from echo_dagster.optimization.job import Job, Prepared
+from echo_dagster.optimization.validation import split
 
 SCENARIO = Path(__file__).with_name("scenario.py")
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +38,23 @@ class Ran:
     def losses(self) -> list[float]:
         history = json.loads((self.job.result / "history.json").read_text())
         return [row["loss_nats_per_token"] for row in history]
+
+
+#: So many passes over so few samples are learnt by heart, and others then found less and less likely.
+EARLY = {"validation_share": 0.4, "validations": 2, "patience": 2, "epochs": 12, "learning_rate": 1e-2}
+EARLY |= {"min_samples": 16}
+
+
+def filed(samples: pl.DataFrame) -> pl.DataFrame:
+    """Samples that say in which of eleven files they were written. Their middles can be learnt only by heart."""
+    number = pl.col("sample_id").str.slice(1).cast(pl.Int64)
+    digests = [sha256(name.encode()).hexdigest()[:12] for name in samples["sample_id"]]
+    return samples.with_columns(
+        repository=pl.lit("r"),
+        document=pl.format("file {}.py", number % 11),
+        prefix=pl.format("value_{} = ", "sample_id"),
+        middle=pl.Series(digests),
+    )
 
 
 def variables() -> dict[str, str]:
@@ -82,10 +100,17 @@ def runs(make_job, samples, tmp_path_factory) -> dict[str, Ran]:
         ),
         "stopped_by_disk": make_job(home / "stopped", checkpoint_minutes=1e-6),
         "stopped_by_memory": make_job(home / "stopped", checkpoint_minutes=2e-6),
+        "early": make_job(home / "early", rows=filed(samples), **EARLY),
+        "crashed_early": make_job(home / "stopped", rows=filed(samples), **EARLY),
+        "early_zero3": make_job(
+            home, rows=filed(samples), **{**EARLY, "deepspeed": "zero3.json", "micro_batch_tokens": 150}
+        ),
+        "cut_short": make_job(home, rows=filed(samples), **{**EARLY, "epochs": 1, "patience": 50}),
         "lora_unknown": make_job(home, lora_rank=4, lora_targets=("q_proj", "query")),
         "too_long": make_job(home, rows=samples.with_columns(middle=pl.lit("value = " * 300))),
     }
-    turns = [str(file) for name, file in files.items() if not name.startswith("stopped")]
+    turns = [str(file) for name, file in files.items() if not name.startswith(("stopped", "crashed"))]
+    turns += [f"{files['crashed_early']}={step}:crash" for step in (2, 7)] + [str(files["crashed_early"])]
     for name, step in (
         ("stopped", 5),
         ("stopped_zero3", 7),
@@ -243,6 +268,62 @@ def test_a_stopped_training_goes_on_to_the_very_same_weights(runs, stopped, whol
     assert told["metrics"]["resumed_at_steps"] == ("7" if "zero3" in stopped else "5")
     assert told["model_digest"] == runs[whole].record["model_digest"]
     assert runs[stopped].losses == runs[whole].losses
+
+
+def test_training_ends_when_patience_is_spent_and_keeps_the_best(runs):
+    ran = runs["early"]
+    history = json.loads((ran.job.result / "history.json").read_text())
+    measured = {
+        row["step"]: row["validation_nats_per_token"] for row in history if "validation_nats_per_token" in row
+    }
+    told = ran.record["metrics"]
+    assert told["best_step"] == min(measured, key=measured.get) < told["steps"] == max(measured)
+    assert len([step for step in measured if step > told["best_step"]]) == 2  # the patience
+    assert told["steps"] < 12 * 4 and told["validation_best_nats_per_token"] == min(measured.values())
+    assert told["validation_start_nats_per_token"] > 5.5
+    assert ran.record["validation"] == ran.job.validation
+    assert f"the weights after step {told['best_step']} are kept" in ran.said
+
+
+@pytest.mark.parametrize("name", ["early", "early_zero3"])
+def test_the_kept_weights_are_those_that_were_measured(runs, make_job, samples, name, tmp_path):
+    """By transformers' own loss, one sample at a time."""
+    from tiny import reference_nats
+    from transformers import AutoModelForCausalLM
+
+    from echo_dagster import fim
+
+    ran = runs[name]
+    rows = filed(samples)
+    held_out = split(rows, ran.job.training).held_out
+    assert held_out.height == ran.job.validation["samples"]
+    tokenizer = models.load_tokenizer(ran.job.model.path)
+    fmt = fim.fim_format(ran.job.fim, tokenizer)
+    model = AutoModelForCausalLM.from_pretrained(ran.job.result)
+    nats = tokens = 0
+    for row in held_out.select("prefix", "suffix", "middle").iter_rows():
+        encoded = fim.encode(fmt, tokenizer, *row)
+        with_end = fim.Encoded(
+            encoded.prompt_ids, [*encoded.target_ids, 0]
+        )  # the reference leaves the last out
+        nats += reference_nats(model, with_end) * len(encoded.target_ids)
+        tokens += len(encoded.target_ids)
+    assert nats / tokens == pytest.approx(ran.record["metrics"]["validation_best_nats_per_token"], abs=0.02)
+
+
+def test_a_crash_before_and_after_the_best_changes_nothing(runs):
+    crashed, whole = runs["crashed_early"], runs["early"]
+    assert "CRASHED after step 2" in crashed.said and "CRASHED after step 7" in crashed.said
+    assert crashed.record["metrics"]["resumed_at_steps"] is not None
+    assert crashed.record["model_digest"] == whole.record["model_digest"]
+    same = ("best_step", "steps", "validation_best_nats_per_token", "validation_start_nats_per_token")
+    assert all(crashed.record["metrics"][name] == whole.record["metrics"][name] for name in same)
+    assert crashed.losses == whole.losses
+
+
+def test_with_more_patience_than_measurements_every_step_is_taken(runs):
+    told = runs["cut_short"].record["metrics"]
+    assert told["steps"] == 4 and told["best_step"] <= 4
 
 
 def test_a_diverging_training_stops_and_leaves_no_model(runs):
