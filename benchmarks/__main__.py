@@ -16,6 +16,7 @@ from benchmarks import (
     secret_finding,
     snapshots,
     truncation,
+    tuning,
 )
 
 
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--scored", type=int, default=16, help="samples that are scored in a round")
     parser.add_argument("--noisy", type=int, default=600, help="samples among which noise is planted")
     parser.add_argument("--cuts", type=int, default=1000, help="cuts of C_N in installed Python packages")
+    parser.add_argument("--tuned", type=int, default=32, help="samples that each way of training is tried on")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         Console().print(events.table(events.measure(Path(folder), asked.events, asked.rounds), asked.events))
@@ -59,6 +61,7 @@ def main() -> None:
         tokenizer = truncation.load_tokenizer("smollm2-135m", Path(folder))
         found, _ = truncation.measure("python", [Path(truncation.INSTALLED)], asked.cuts, tokenizer)
         Console(width=160).print(truncation.table([found]))
+    tuning.show(asked.tuned, 30, ("last 8 blocks, 1e-4", "LoRA, 5e-4"))
     if asked.llama_cpp:
         gguf_export.show(asked.llama_cpp)
 

@@ -208,6 +208,15 @@ def test_a_history_that_cannot_be_drawn_is_refused(history):
         plots.training_curve(history)
 
 
+def test_what_is_not_trained_on_is_drawn_where_it_was_measured():
+    history = [dict(row) for row in HISTORY]
+    history[-1]["validation_nats_per_token"] = 1.25
+    chart = plots.training_curve(history)
+    assert {"step": history[-1]["step"], "nats": 1.25} in rows(chart)
+    assert "blue: trained on; red: not trained on, the lowest is kept" in texts(chart)
+    assert "blue: trained on; red: not trained on, the lowest is kept" not in texts(CHARTS["loss"])
+
+
 def test_comparison_has_a_panel_per_metric_and_only_the_roles_there_are():
     found = texts(CHARTS["comparison"])
     assert "Exact match, share" in found and "NLL of C_N, nats per token (lower is better)" in found

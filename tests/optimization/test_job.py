@@ -14,6 +14,7 @@ from echo_dagster.fim import find
 from echo_dagster.lake import Lake
 from echo_dagster.optimization import hosts, job, record
 from echo_dagster.optimization.job import Job, NothingToTrain, Prepared
+from echo_dagster.optimization.schema import TRAINED_COLUMNS, samples_digest
 from echo_dagster.settings import ModelSettings, Training
 
 DAY = date(2026, 1, 5)
@@ -58,6 +59,32 @@ def test_settings_that_do_not_fit_each_other_are_told_before_anything_is_written
     with pytest.raises(ValueError, match="raise batch_size or lower ranks"):
         make_job(tmp_path, ranks=9, batch_size=8)
     assert not any(tmp_path.iterdir())
+
+
+def filed(samples: pl.DataFrame) -> pl.DataFrame:
+    number = pl.col("sample_id").str.slice(1).cast(pl.Int64)
+    return samples.with_columns(
+        repository=pl.lit("r"),
+        document=pl.format("file {}.py", number % 11),
+        origin=pl.when(number % 4 == 0).then(pl.lit("plain")).otherwise(pl.lit("window")),
+    )
+
+
+def test_what_says_when_to_stop_is_frozen_apart_and_named(make_job, samples, tmp_path):
+    asked = {"validation_share": 0.4, "min_validation_samples": 8, "min_samples": 16}
+    file = make_job(tmp_path, rows=filed(samples), **asked)
+    read = Job.read(file)
+    trained, held_out = pl.read_parquet(read.samples), pl.read_parquet(read.validation_samples)
+    assert trained.columns == held_out.columns == list(TRAINED_COLUMNS)
+    counted = read.validation
+    assert counted == {"samples": held_out.height, "digest": samples_digest(held_out), "left_out": 4}
+    assert trained.height + held_out.height + 4 == read.n_samples == samples.height
+    assert read.samples_digest == samples_digest(
+        samples
+    )  # of the whole: by it evaluation knows the training set
+    assert job.provenance(read)["validation"] == counted
+    plain = make_job(tmp_path, rows=filed(samples))
+    assert plain != file and job.provenance(Job.read(plain))["validation"] is None
 
 
 def test_the_command_is_the_launcher_with_one_process_per_rank(tmp_path):
@@ -201,3 +228,21 @@ def test_a_format_that_was_found_stands_in_the_job_as_if_it_were_configured(samp
     )
     assert found.fim == said.fim == find(tokenizer)
     assert found.digest == said.digest
+
+
+def test_a_day_whose_files_are_too_few_to_say_when_to_stop_trains_nothing_and_says_so(
+    lake, settings, tmp_path
+):
+    rows = lake.read("training_set", [DAY]).collect()
+    lake = Lake(tmp_path / "another")
+    lake.replace("training_set", rows.with_columns(repository=pl.lit("r"), document=pl.lit("only.py")), [DAY])
+    training = settings.training.model_copy(update={"validation_share": 0.2})
+    settings = settings.model_copy(update={"data_dir": tmp_path, "training": training})
+    base = models.resolve(settings.base_model, tmp_path)
+    told = job.prepare_day(lake, DAY, base, base, settings)
+    assert isinstance(told, NothingToTrain)
+    assert (
+        "the training set of 2026-01-05: whole files that make up at most 20% of the window have 0"
+        in told.reason
+    )
+    assert "set validation_share: 0 to train without" in told.reason

@@ -110,7 +110,7 @@ def runs(make_job, samples, tmp_path_factory) -> dict[str, Ran]:
         "too_long": make_job(home, rows=samples.with_columns(middle=pl.lit("value = " * 300))),
     }
     turns = [str(file) for name, file in files.items() if not name.startswith(("stopped", "crashed"))]
-    turns += [f"{files['crashed_early']}={step}:crash" for step in (2, 7)] + [str(files["crashed_early"])]
+    turns += [f"{files['crashed_early']}={step}:crash" for step in (7, 19)] + [str(files["crashed_early"])]
     for name, step in (
         ("stopped", 5),
         ("stopped_zero3", 7),
@@ -313,8 +313,9 @@ def test_the_kept_weights_are_those_that_were_measured(runs, make_job, samples, 
 
 def test_a_crash_before_and_after_the_best_changes_nothing(runs):
     crashed, whole = runs["crashed_early"], runs["early"]
-    assert "CRASHED after step 2" in crashed.said and "CRASHED after step 7" in crashed.said
-    assert crashed.record["metrics"]["resumed_at_steps"] is not None
+    assert "CRASHED after step 7" in crashed.said and "CRASHED after step 19" in crashed.said
+    best = whole.record["metrics"]["best_step"]
+    assert 7 < best < 19 and crashed.record["metrics"]["resumed_at_steps"] == f"6, {best}"
     assert crashed.record["model_digest"] == whole.record["model_digest"]
     same = ("best_step", "steps", "validation_best_nats_per_token", "validation_start_nats_per_token")
     assert all(crashed.record["metrics"][name] == whole.record["metrics"][name] for name in same)
