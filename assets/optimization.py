@@ -1,11 +1,8 @@
 """Stage 4 as assets: the base model, and the day's candidate, trained by DeepSpeed in a process of its own."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import dagster as dg
-from dagster._core.errors import DagsterPipesExecutionError
 
 from assets.conventions import DAYS, OWNERS, TRAINING_POOL, days, plot
 from echo_dagster import models
@@ -72,12 +69,11 @@ def checkpoint(
                 )
             ],
         )
-    with _in_words():
-        reported = training.run(
-            context=context,
-            command=job.command(prepared.file, settings.training),
-            env=job.environment(settings.training),
-        ).get_materialize_result()
+    reported = training.run(
+        context=context,
+        command=job.command(prepared.file, settings.training),
+        env=job.environment(settings.training),
+    ).get_materialize_result()
     trained = record.write_trained(lake, day, prepared)
     return dg.MaterializeResult(
         metadata={
@@ -90,13 +86,3 @@ def checkpoint(
         },
         check_results=reported.check_results,
     )
-
-
-@contextmanager
-def _in_words() -> Iterator[None]:
-    """Say of a training process that failed what its exit status means: Dagster tells the number alone."""
-    try:
-        yield
-    except DagsterPipesExecutionError as error:
-        status = int(str(error).rpartition(" ")[2])
-        raise dg.Failure(f"training failed: {job.explain_status(status)}") from error

@@ -210,7 +210,7 @@ def train(
             command, env={**os.environ, **job.environment(configured.training)}, check=False
         )
         if done.returncode:
-            raise ValueError(f"training failed: {job.explain_status(done.returncode)}")
+            raise ValueError(f"training ended with exit status {done.returncode}; its messages stand above")
     typer.echo(job.Job.read(prepared).result)
 
 

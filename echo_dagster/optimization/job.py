@@ -42,14 +42,6 @@ from echo_dagster.settings import FimTokens, Settings, Training
 FINISHED_CHECK = "trained_to_the_end"
 #: The processes that asked for the training, as `process_name` names them, with commas. When one is gone, ranks stop.
 OWNER_VARIABLE = "ECHO_TRAINING_OWNER"
-#: What helps a training that needs more memory than there is, the cheapest first.
-LESS_MEMORY = (
-    "lower training.micro_batch_tokens (the result changes by rounding alone), set training.recompute_activations, "
-    "train fewer blocks (training.last_layers) or adapters (training.lora_rank), or, with several ranks, "
-    "use training.deepspeed: zero3.json"
-)
-#: Exit statuses that tell of SIGKILL: as Python, as a shell, and as DeepSpeed's launcher tells it.
-_KILLED = (-9, 137, 247)
 #: Set where ranks are started through ssh: they watch its session as well.
 SSH_VARIABLE = "ECHO_TRAINING_THROUGH_SSH"
 
@@ -290,16 +282,6 @@ def environment(training: Training) -> dict[str, str]:
         # every rank would start a thread for each core
         variables["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // beside))
     return variables
-
-
-def explain_status(status: int) -> str:
-    """Return what an exit status of `command` says, in words."""
-    if status in _KILLED:
-        return (
-            f"a rank was killed (exit status {status}), by the system if memory ran out: {LESS_MEMORY}. "
-            "Run it again to go on from the last checkpoint"
-        )
-    return f"it ended with exit status {status}; its messages say why. Run it again to go on from the last checkpoint"
 
 
 def lacking(file: Path) -> str | None:

@@ -358,7 +358,11 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, TrainingError | ModelError):
         return str(error)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
-        return f"out of memory; {jobs.LESS_MEMORY}"
+        return (
+            "out of memory; lower training.micro_batch_tokens (the result changes by rounding alone), set "
+            "training.recompute_activations, train fewer blocks (training.last_layers), or, with several ranks, "
+            "use training.deepspeed: zero3.json"
+        )
     if isinstance(error, torch.distributed.DistError) or any(told in str(error) for told in _LOST):
         return (
             "another rank is gone or does not answer: what it or its host said tells why; run it again, on hosts that "

@@ -1,10 +1,10 @@
 """Training runs of the tiny model in one process, for the tests: starting DeepSpeed once instead of a dozen times.
 
 Run as `python scenario.py JOB.json[=STEP[:WHAT]]...`: each job is trained in turn in the very code that the launcher
-runs, as a single rank or, where the environment says so, as one of several. With `=STEP` the process gets a real SIGTERM
-after that step, with `:disk` no file may grow any more from there on, with `:memory` no memory is to be had, and with
-`:crash` the program ends there without a word to itself, so that what is on disk is what SIGKILL would leave. The job
-goes on in the next turn.
+runs, as a single rank or, where the environment says so, as one of several. With `=STEP` the process gets a real
+SIGTERM after that step, with `:disk` no file may grow any more from there on, with `:memory` no memory is to be had,
+and with `:crash` the program ends there without a word to itself, so that what is on disk is what SIGKILL would leave.
+The job goes on in the next turn.
 """
 
 import os
