@@ -1,6 +1,7 @@
 """Stage 4 as assets: the base model, and the day's candidate, trained by DeepSpeed in a process of its own."""
 
 import json
+from typing import Any
 
 import dagster as dg
 
@@ -8,7 +9,7 @@ from assets.conventions import DAYS, OWNERS, TRAINING_POOL, days, plot
 from echo_dagster import models
 from echo_dagster.evaluation import champion, plots
 from echo_dagster.lake import Lake
-from echo_dagster.optimization import job, record
+from echo_dagster.optimization import job, preference, record
 from echo_dagster.settings import Settings
 
 
@@ -69,20 +70,59 @@ def checkpoint(
                 )
             ],
         )
-    reported = training.run(
-        context=context,
-        command=job.command(prepared.file, settings.training),
-        env=job.environment(settings.training),
-    ).get_materialize_result()
+    reported = _run(context, settings, training, prepared)
+    preferred = preference.prepare_day(lake, day, prepared, settings)
+    told: dict[str, Any] = dict(reported.metadata or {})
+    if isinstance(preferred, job.Prepared):
+        prepared = preferred
+        reported = _run(context, settings, training, prepared, module="train_preference")
+        told |= reported.metadata or {}
     trained = record.write_trained(lake, day, prepared)
     return dg.MaterializeResult(
         metadata={
-            **(reported.metadata or {}),
+            **told,
             "status": "trained",
             "path": dg.MetadataValue.path(str(trained.path)),
             "digest": trained.digest,
             "provenance": dg.MetadataValue.json(json.loads(trained.provenance)),
             **plot("loss_plot", plots.training_curve, trained.history),
+            **_of_pairs(preferred),
         },
         check_results=reported.check_results,
     )
+
+
+def _run(
+    context: dg.AssetExecutionContext,
+    settings: Settings,
+    training: dg.PipesSubprocessClient,
+    prepared: job.Prepared,
+    module: str = "train",
+) -> dg.MaterializeResult:
+    """Run a training program to its end; return what it reported."""
+    return training.run(
+        context=context,
+        command=job.command(prepared.file, prepared.job.training, module),
+        env=job.environment(settings.training),
+    ).get_materialize_result()
+
+
+def _of_pairs(preferred: job.Prepared | preference.NoPairs | None) -> dict[str, Any]:
+    """Return what became of the pairs of C_N and C_1, where the settings ask for them."""
+    if preferred is None:
+        return {}
+    if isinstance(preferred, preference.NoPairs):
+        left_out = preferred.left_out
+        return {
+            "preference": f"skipped: {preferred.reason}",
+            "pairs_left_out": dg.MetadataValue.json(left_out),
+        }
+    told = preferred.job.preference
+    assert told is not None
+    history = json.loads((preferred.job.result / "preference.json").read_text(encoding="utf-8"))
+    return {
+        "preference": "trained",
+        "pairs": told["pairs"],
+        "pairs_left_out": dg.MetadataValue.json(told["left_out"]),
+        **plot("preference_plot", plots.preference_curve, history),
+    }

@@ -9,12 +9,15 @@ from __future__ import annotations
 from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from echo_dagster import cli_ablate, cli_export, cli_scale, terminal
 from echo_dagster.cli_parts import CONFIG, DAY, failing_plainly, model_of, tell
+
+if TYPE_CHECKING:
+    from echo_dagster.optimization.job import Prepared
 
 app = typer.Typer(
     name="echo-dagster",
@@ -178,7 +181,10 @@ def score(
 @app.command()
 def train(
     samples: Annotated[
-        str, typer.Argument(help="samples: at least prefix, suffix, middle, language, sample_id")
+        str,
+        typer.Argument(
+            help="samples: at least prefix, suffix, middle, language, sample_id; for pairs also proposal"
+        ),
     ],
     out: Annotated[Path, typer.Option(help="a directory for jobs and checkpoints")],
     model: Annotated[
@@ -186,32 +192,50 @@ def train(
     ] = None,
     config: Annotated[Path | None, CONFIG] = None,
 ) -> None:
-    """Fine-tune on samples with DeepSpeed, and print the path of the model directory."""
-    import os
-    import subprocess
-
+    """Fine-tune on samples with DeepSpeed, then on pairs if configured; print the path of the model directory."""
     import polars as pl
 
     from echo_dagster import configuration, files
-    from echo_dagster.optimization import job
+    from echo_dagster.optimization import job, preference
     from echo_dagster.optimization.schema import TRAINED_COLUMNS
     from echo_dagster.optimization.validation import FILE_COLUMNS
 
     with failing_plainly():
         configured = configuration.load(config)
         start = model_of(configured, model)
-        columns = TRAINED_COLUMNS + (FILE_COLUMNS if configured.training.validation_share else ())
+        columns = (
+            *TRAINED_COLUMNS,
+            *(FILE_COLUMNS if configured.training.validation_share else ()),
+            *(("proposal",) if configured.preference.enabled else ()),
+        )
         chosen = files.read(samples, pl.Schema(dict.fromkeys(columns, pl.String())))
         lineage = {"samples": samples}
         prepared = job.prepare(chosen, start, configured.base_model.fim, configured, out, lineage)
-        command = job.command(prepared, configured.training)
-        terminal.console.print(" ".join(command), highlight=False, soft_wrap=True)
-        done = subprocess.run(
-            command, env={**os.environ, **job.environment(configured.training)}, check=False
-        )
-        if done.returncode:
-            raise ValueError(f"training ended with exit status {done.returncode}; its messages stand above")
-    typer.echo(job.Job.read(prepared).result)
+        trained = job.Prepared(prepared, job.Job.read(prepared))
+        _train(trained, "train")
+        preferred = preference.prepare(chosen, trained.job, configured)
+        if isinstance(preferred, job.Prepared):
+            trained = preferred
+            _train(trained, "train_preference")
+        elif preferred is not None:
+            left_out = {f"left out: {reason}": count for reason, count in preferred.left_out.items()}
+            tell(f"preference skipped: {preferred.reason}", left_out)
+    typer.echo(trained.job.result)
+
+
+def _train(prepared: Prepared, module: str) -> None:
+    """Run a training program on a job, and show its command."""
+    import os
+    import subprocess
+
+    from echo_dagster.optimization import job
+
+    command = job.command(prepared.file, prepared.job.training, module)
+    terminal.console.print(" ".join(command), highlight=False, soft_wrap=True)
+    variables = {**os.environ, **job.environment(prepared.job.training)}
+    done = subprocess.run(command, env=variables, check=False)
+    if done.returncode:
+        raise ValueError(f"training ended with exit status {done.returncode}; its messages stand above")
 
 
 @app.command()

@@ -283,6 +283,36 @@ class Training(_Section):
         return self
 
 
+class Preference(_Section):
+    """A second objective behind the fine-tune: C_N preferred to the C_1 that was shown, by DPO (docs/training.md)."""
+
+    enabled: bool = Field(default=False, description="train on pairs of C_N and C_1 after the fine-tune")
+    beta: Annotated[float, Field(gt=0)] = Field(
+        default=0.1, description="how dear it is to leave the fine-tuned model; more stays nearer to it"
+    )
+    min_difference: Share = Field(
+        default=0.2,
+        description="edits between C_1 and C_N / the longer of both; a more alike pair says nothing",
+    )
+    max_length_ratio: Annotated[float, Field(ge=1)] = Field(
+        default=2.0,
+        description="tokens of the longer of C_1 and C_N / the shorter; beyond, length would be learnt",
+    )
+    min_pairs: PositiveInt = Field(
+        default=32, description="fewer pairs train nothing, and the fine-tune stands"
+    )
+    learning_rate: Annotated[float, Field(gt=0)] = Field(
+        default=1e-6, description="the peak, reached after the warm-up"
+    )
+    epochs: PositiveInt = Field(default=1, description="passes over the pairs")
+    micro_batch_pairs: PositiveInt = Field(
+        default=2, description="pairs per forward pass of a rank; lower saves memory"
+    )
+    sft_weight: Annotated[float, Field(ge=0)] = Field(
+        default=1.0, description="of the fine-tune's loss on C_N beside DPO's; 0 leaves it out"
+    )
+
+
 class Evaluation(_Section):
     """The held-out comparison and the gate."""
 
@@ -466,6 +496,7 @@ class Settings(_Section):
     perplexity: Perplexity = Perplexity()
     window: Window = Window()
     training: Training = Training()
+    preference: Preference = Preference()
     evaluation: Evaluation = Evaluation()
     scaling: Scaling = Scaling()
     retention: Retention = Retention()

@@ -38,6 +38,7 @@ __all__ = [
     "perplexity",
     "png",
     "png_markdown",
+    "preference_curve",
     "reasons",
     "svg",
     "training_curve",
@@ -317,6 +318,31 @@ def training_curve(history: Sequence[Mapping[str, Any]]) -> alt.VConcatChart:
         .properties(width=520, height=50)
     )
     return styled(alt.vconcat(loss, rate, spacing=12))
+
+
+def preference_curve(history: Sequence[Mapping[str, Any]]) -> alt.VConcatChart:
+    """DPO's loss over steps, and below it reward margin and reward accuracy.
+
+    Args:
+        history: one mapping per step: `step`, `loss`, `reward_margin`, `reward_accuracy`.
+
+    Raises:
+        PlotError: the history is empty, or one of them is missing from a step or no finite number.
+    """
+    titles = {"loss": "loss", "reward_margin": "reward margin", "reward_accuracy": "reward accuracy"}
+    names = ("step", *titles)
+    if not history or not all(_is_number(row.get(name)) for row in history for name in names):
+        raise PlotError(f"a history of preference needs at least one step, each with {', '.join(names)}")
+    data = alt.Data(values=[{name: row[name] for name in names} for row in history])
+    x = alt.X("step:Q", axis=_whole_axis(int(history[-1]["step"])), title="optimizer step")
+    panels = [
+        alt.Chart(data)
+        .mark_line(color=BLUE, strokeWidth=1.8)
+        .encode(x=x, y=alt.Y(f"{name}:Q", title=title, scale=alt.Scale(zero=False)))
+        .properties(width=520, height=100)
+        for name, title in titles.items()
+    ]
+    return styled(alt.vconcat(*panels, spacing=12))
 
 
 def comparison(evaluated: pl.DataFrame) -> alt.FacetChart:

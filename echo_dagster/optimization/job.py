@@ -96,6 +96,9 @@ class Job:
     code_version: str
     code_digest: str
     validation: dict[str, Any] | None = None
+    #: What `preference.py` adds where pairs are trained on; `samples` then holds them, and `n_samples` and
+    #: `samples_digest` still name the training set that they come from.
+    preference: dict[str, Any] | None = None
 
     @property
     def work(self) -> Path:
@@ -239,8 +242,11 @@ def prepare(
     return file
 
 
-def command(job: Path, training: Training) -> list[str]:
-    """Return the command that trains: DeepSpeed's launcher with a process per rank, here or on the hosts of a file."""
+def command(job: Path, training: Training, module: str = "train") -> list[str]:
+    """Return the command that trains: DeepSpeed's launcher with a process per rank, here or on the hosts of a file.
+
+    `module` is the training program: train, or train_preference.
+    """
     beside = Path(sys.executable).with_name("deepspeed")
     launcher = str(beside) if beside.is_file() else "deepspeed"
     there = {"--master_addr": training.master_addr, "--ssh_port": training.ssh_port}
@@ -255,7 +261,7 @@ def command(job: Path, training: Training) -> list[str]:
         # the launcher's own default is one fixed port, which stops two trainings on one machine
         *("--master_port", str(free_port())),
         *("--no_local_rank", "--quiet"),
-        *("--module", "echo_dagster.optimization.train"),
+        *("--module", f"echo_dagster.optimization.{module}"),
         *("--job", str(job)),
     ]
 

@@ -17,6 +17,7 @@ import socket
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +41,10 @@ class Stopped(Exception):
     """Training was told to stop, and has saved its work."""
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one rank; return the exit status."""
+def main(
+    arguments: list[str] | None = None, objective: Callable[[jobs.Job, Reporter, Stop], None] | None = None
+) -> int:
+    """Run one rank; return the exit status. `objective` runs a job; by default the fine-tune."""
     stop = Stop()
     watch(os.environ.get(jobs.OWNER_VARIABLE), is_through_ssh=jobs.SSH_VARIABLE in os.environ)
     parser = argparse.ArgumentParser(description="Train a job file, as one rank.")
@@ -55,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 1
         job = jobs.Job.read(file)
         try:
-            run(job, report, stop)
+            (objective or run)(job, report, stop)
         except Stopped as stopped:
             report.failed(str(stopped))
             return STOPPED

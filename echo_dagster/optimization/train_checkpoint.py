@@ -30,7 +30,7 @@ _MARK = "complete.json"
 #: What a model directory holds beside weights and their configuration, such as the tokenizer, is copied.
 _NOT_COPIED = (".safetensors", ".bin", ".gguf", ".pt", ".pth", ".msgpack", ".h5")
 _REWRITTEN = {"config.json", "generation_config.json", "model.safetensors.index.json", "model.json"}
-_RECORDS = {"provenance.json", "history.json"}
+_RECORDS = {"provenance.json", "history.json", "preference.json"}
 
 
 def save(engine: Any, job: Job, steps_done: int, state: Mapping[str, Any], best: int | None = None) -> None:

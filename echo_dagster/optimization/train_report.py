@@ -92,6 +92,24 @@ class Reporter:
             },
         )
 
+    def preferred(self, record: Mapping[str, Any], *, is_reused: bool) -> None:
+        """Tell what came of training on pairs: the materialization and the check that Dagster requires."""
+        told = record["preference"]
+        metrics = told["metrics"]
+        self.line(
+            f"trained {metrics['steps']} steps on {told['pairs']} pairs: reward accuracy "
+            f"{metrics['first_reward_accuracy']:.2f} to {metrics['final_reward_accuracy']:.2f}, "
+            f"model {record['model_digest']}"
+        )
+        if self._pipes is None:
+            return
+        figures = {"pairs": told["pairs"], **metrics, "is_reused": is_reused}
+        self._pipes.report_asset_materialization(
+            metadata={f"preference_{name}": value for name, value in figures.items() if value is not None},
+            data_version=record["model_digest"],
+        )
+        self._pipes.report_asset_check(FINISHED_CHECK, passed=True, metadata={"steps": metrics["steps"]})
+
     def failed(self, reason: str) -> None:
         """Tell why training did not get to its end."""
         if self._is_silent:
