@@ -43,10 +43,11 @@ def forget(lake: Lake, data_dir: Path, pseudonym: str, now: datetime) -> Forgott
     samples = people.samples(lake, {pseudonym})
     models = learnt.trainings(lake, data_dir)
     _note_models(lake, pseudonym, now, learnt.learnt(lake, models, pseudonym, samples))
+    unfinished = {file.parent.parent for file in data_dir.glob("checkpoints/*/*/work/*.parquet")}
     trainings = tuple(
-        file.parent.parent
-        for file in sorted(data_dir.glob("checkpoints/*/*/work/samples.parquet"))
-        if (held := learnt.frozen_samples(file.parent.parent)) is None or held & samples
+        training
+        for training in sorted(unfinished)
+        if (held := learnt.frozen_samples(training)) is None or held & samples
     )
     rows, freed = remove_rows(lake, {pseudonym}, now)
     for training in trainings:

@@ -73,11 +73,14 @@ def learnt(lake: Lake, models: list[Model], person: str, samples: set[str]) -> l
 
 
 def frozen_samples(training: Path) -> set[str] | None:
-    """Return the ids of the samples that the directory of an unfinished training holds; null where there are none."""
-    file = training / "work" / "samples.parquet"
+    """Return the ids of the samples that the directory of an unfinished training holds, to train on or to measure on;
+    null where there are none.
+    """
+    files = sorted((training / "work").glob("*.parquet"))
     try:
         return (
-            set(pl.scan_parquet(file).select("sample_id").collect().to_series()) if file.is_file() else None
+            set().union(*(pl.read_parquet(file, columns=["sample_id"])["sample_id"] for file in files))
+            or None
         )
     except pl.exceptions.PolarsError:  # its writer was killed
         return None

@@ -7,7 +7,7 @@ DeepSpeed.
 Layout of a job's directory `out`:
 
     job.json                what to train on what
-    work/samples.parquet    the frozen training set; work/ also holds checkpoints, and goes when all is done
+    work/*.parquet          the frozen samples, by `sample_id`; work/ also holds checkpoints, and goes when all is done
     work/validation.parquet the part of it that is not trained on, if there is one
     model/                  what transformers loads, with provenance.json and history.json
 """
@@ -46,7 +46,7 @@ OWNER_VARIABLE = "ECHO_TRAINING_OWNER"
 SSH_VARIABLE = "ECHO_TRAINING_THROUGH_SSH"
 
 #: Settings that say where ranks run, and nothing of what is learnt.
-_PLACES = {"hostfile", "master_addr", "ssh_port"}
+PLACES = {"hostfile", "master_addr", "ssh_port"}
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -212,7 +212,7 @@ def prepare(
         "model": {"name": model.name, "digest": model.digest},
         "fim": fim_tokens(fim, model.path).model_dump(mode="json"),
         "max_tokens": settings.base_model.max_tokens,
-        "training": training.model_dump(mode="json", exclude=_PLACES),
+        "training": training.model_dump(mode="json", exclude=PLACES),
         "deepspeed": deepspeed_config.read(deepspeed_file(training.deepspeed), training),
         "code_digest": code_digest(),
         "validation": _told(parts),
@@ -278,6 +278,7 @@ def environment(training: Training) -> dict[str, str]:
     variables = {
         OWNER_VARIABLE: process_name(),
         "TOKENIZERS_PARALLELISM": "false",
+        "HF_HUB_DISABLE_TELEMETRY": "1",  # trl tells its makers of every trainer that is made
         # Threads that wait by spinning cost a factor of 3 to 5 when other work shares the cores (docs/training.md).
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
     }
@@ -349,7 +350,7 @@ def provenance(job: Job) -> dict[str, Any]:
         "samples": {"count": job.n_samples, "digest": job.samples_digest},
         "validation": job.validation,
         "lineage": job.lineage,
-        "training": job.training.model_dump(mode="json", exclude=_PLACES),
+        "training": job.training.model_dump(mode="json", exclude=PLACES),
         "fim": job.fim.model_dump(mode="json"),
         "max_tokens": job.max_tokens,
         "deepspeed": job.deepspeed,

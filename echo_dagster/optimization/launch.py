@@ -19,7 +19,7 @@ from echo_dagster.optimization.job import OWNER_VARIABLE, SSH_VARIABLE, Job, pro
 
 #: What ranks on other hosts are told: Dagster Pipes, the training, threads and networks.
 HANDED_ON = re.compile(
-    r"DAGSTER_PIPES_\w+|ECHO_TRAINING_\w+|DS_ACCELERATOR|DEEPSPEED_TIMEOUT|TOKENIZERS_PARALLELISM|"
+    r"DAGSTER_PIPES_\w+|ECHO_TRAINING_\w+|DS_ACCELERATOR|DEEPSPEED_TIMEOUT|TOKENIZERS_PARALLELISM|HF_HUB_DISABLE_TELEMETRY|"
     r"OMP_\w+|GLOO_\w+|NCCL_\w+|TORCH_\w+|PYTORCH_\w+"
 )
 

@@ -25,6 +25,7 @@ from echo_dagster.lake import Lake
 from echo_dagster.models import ResolvedModel, load_tokenizer
 from echo_dagster.optimization import deepspeed_config, job
 from echo_dagster.optimization.job import Job, Prepared
+from echo_dagster.optimization.validation import split
 from echo_dagster.settings import Preference, Settings
 
 #: Why a row is no pair, in the order in which it is asked.
@@ -151,6 +152,10 @@ def prepare(rows: pl.DataFrame, trained: Job, settings: Settings) -> Prepared | 
         _note(trained, record, None)
         return None
     tokenizer = load_tokenizer(trained.model.path)
+    held_out = 0
+    if trained.training.validation_share:  # what said when to stop is not trained on afterwards either
+        kept = split(rows, trained.training).trained
+        rows, held_out = kept, rows.height - kept.height
     made = pairs(
         rows,
         fim_format(trained.fim, tokenizer),
@@ -159,13 +164,14 @@ def prepare(rows: pl.DataFrame, trained: Job, settings: Settings) -> Prepared | 
         middle_tokens=settings.truncation.middle_tokens,
         max_tokens=trained.max_tokens,
     )
+    left_out = made.left_out | ({"validation": held_out} if held_out else {})
     if made.frame.height < asked.min_pairs:
         reason = (
             f"{made.frame.height} pairs of C_N and C_1, fewer than preference.min_pairs ({asked.min_pairs}); "
             "the fine-tune stands"
         )
-        _note(trained, record, {"status": "skipped", "reason": reason, "left_out": made.left_out})
-        return NoPairs(reason, made.left_out)
+        _note(trained, record, {"status": "skipped", "reason": reason, "left_out": left_out})
+        return NoPairs(reason, left_out)
     _note(trained, record, None)
     training = trained.training.model_copy(
         update={"learning_rate": asked.learning_rate, "epochs": asked.epochs}
@@ -176,7 +182,7 @@ def prepare(rows: pl.DataFrame, trained: Job, settings: Settings) -> Prepared | 
         "model": record["model_digest"],
         "pairs_digest": _digest(made.frame),
         "preference": asked.model_dump(mode="json"),
-        "training": training.model_dump(mode="json"),
+        "training": training.model_dump(mode="json", exclude=job.PLACES),
         "deepspeed": config,
         "code_digest": job.code_digest(),
     }
@@ -197,7 +203,7 @@ def prepare(rows: pl.DataFrame, trained: Job, settings: Settings) -> Prepared | 
             "settings": facts["preference"],
             "pairs": made.frame.height,
             "pairs_digest": facts["pairs_digest"],
-            "left_out": made.left_out,
+            "left_out": left_out,
             "mean_chosen_tokens": made.frame["chosen_ids"].list.len().mean(),
             "mean_rejected_tokens": made.frame["rejected_ids"].list.len().mean(),
         },
@@ -217,12 +223,12 @@ def record_of(planned: Job, outcome: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **before,
         "job_digest": planned.digest,
-        "model_digest": outcome["model_digest"],
+        **{name: outcome[name] for name in ("model_digest", "adapter_digest") if outcome.get(name)},
         "preference": {
             "status": "trained",
             "started_from": {"job_digest": before["job_digest"], "digest": before["model_digest"]},
             **planned.preference,
-            "training": planned.training.model_dump(mode="json"),
+            "training": planned.training.model_dump(mode="json", exclude=job.PLACES),
             "metrics": outcome["metrics"],
             "versions": outcome["versions"],
         },

@@ -135,7 +135,7 @@ def export(model: PreTrainedModel | PeftModel, job: Job) -> tuple[Path, str, str
                     shutil.copyfile(file, target / file.name)
         digest = models.digest(target)
     with _writing("the adapter", target, job):
-        adapter = lora.save(model, target, is_first=is_first)
+        adapter = lora.save(model, target, job.model.name, is_first=is_first)
     comm.barrier()
     return target, digest, adapter
 

@@ -33,28 +33,28 @@ class UnknownTargets(ValueError):
     """Layers that the model does not have."""
 
 
-def add(model: PreTrainedModel, job: Job) -> PeftModel:
-    """Give a model adapters, and let nothing else of it learn.
+def config(model: PreTrainedModel, job: Job) -> LoraConfig:
+    """Return what adapters a model is to have.
 
     Raises:
         UnknownTargets: `training.lora_targets` names a layer that is not there.
     """
     training = job.training
     assert training.lora_rank is not None
-    config = LoraConfig(
+    return LoraConfig(
         r=training.lora_rank,
         lora_alpha=cast(int, training.lora_alpha),  # peft takes any number
         lora_dropout=training.lora_dropout,
         target_modules=_targets(model, training),
         task_type="CAUSAL_LM",
-        base_model_name_or_path=job.model.name,
     )
-    torch.manual_seed(training.seed)  # A is drawn, whatever was drawn while the model was loaded
-    adapted = get_peft_model(model, config)
-    config.base_model_name_or_path = (
-        job.model.name
-    )  # peft writes the path, which is true on this machine alone
-    return cast(PeftModel, adapted)
+
+
+def add(model: PreTrainedModel, job: Job) -> PeftModel:
+    """Give a model adapters, and let nothing else of it learn. Raises as `config` does."""
+    wanted = config(model, job)
+    torch.manual_seed(job.training.seed)  # A is drawn, whatever was drawn while the model was loaded
+    return cast(PeftModel, get_peft_model(model, wanted))
 
 
 def plain(model: PreTrainedModel | PeftModel) -> PreTrainedModel:
@@ -91,9 +91,10 @@ def merged(weight: torch.Tensor, layer: LoraLayer | None) -> torch.Tensor:
     return weight.detach() + added.detach()
 
 
-def save(model: PreTrainedModel | PeftModel, folder: Path, *, is_first: bool) -> str | None:
+def save(model: PreTrainedModel | PeftModel, folder: Path, base: str, *, is_first: bool) -> str | None:
     """Write the adapter as peft loads it, in fp32, into `folder/adapter`; return 16 hex digits of its contents.
 
+    `base` is the name of the model that it goes with.
     Every rank calls this, and all but the first write nothing. Without adapters nothing is written, and None returned.
     """
     if not isinstance(model, PeftModel):
@@ -110,7 +111,9 @@ def save(model: PreTrainedModel | PeftModel, folder: Path, *, is_first: bool) ->
     target.mkdir()
     state: dict[str, Any] = get_peft_model_state_dict(model, state_dict=learnt, save_embedding_layers=False)
     save_file(state, target / _WEIGHTS, metadata={"format": "pt"})
-    model.peft_config[_NAME].save_pretrained(str(target), inference_mode=True)
+    told = model.peft_config[_NAME]
+    told.base_model_name_or_path = base  # peft writes the path, which is true on this machine alone
+    told.save_pretrained(str(target), inference_mode=True)
     return sha256((target / _WEIGHTS).read_bytes()).hexdigest()[:16]
 
 

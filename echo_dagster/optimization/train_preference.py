@@ -40,6 +40,7 @@ _LOGGED = {
 def run(job: jobs.Job, report: Reporter, stop: Stop) -> None:
     """Train a job to its end, unless it is done already."""
     from echo_dagster.optimization import train_checkpoint as checkpoint
+    from echo_dagster.optimization import train_lora as lora
 
     assert job.preference is not None
     is_first = os.environ.get("RANK", "0") == "0"
@@ -47,10 +48,8 @@ def run(job: jobs.Job, report: Reporter, stop: Stop) -> None:
         report.line("this job is done already, with the same pairs, settings and code")
         old, _ = before
         if is_first:
-            told = old["preference"]
-            record = preference.record_of(
-                job, {"model_digest": old["model_digest"], **{k: told[k] for k in ("metrics", "versions")}}
-            )
+            outcome = old | old["preference"]
+            record = preference.record_of(job, outcome)
             jobs.write_json(job.result / "provenance.json", record)
             shutil.rmtree(job.work, ignore_errors=True)
             report.preferred(record, is_reused=True)
@@ -70,13 +69,15 @@ def run(job: jobs.Job, report: Reporter, stop: Stop) -> None:
         raise Stopped(f"told to stop after step {done} of {total}; run it again to go on from there")
     model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
     # trl sets a token to pad with, which a model directory that completes code does not need
-    model.config.pad_token_id, model.generation_config.pad_token_id = pad_token_ids
-    unfinished, digest = checkpoint.export(model, job)
+    exported = lora.plain(model)
+    exported.config.pad_token_id, exported.generation_config.pad_token_id = pad_token_ids
+    unfinished, digest, adapter = checkpoint.export(model, job)
     if is_first:
         history = history_of(trainer.state.log_history)
         told = {"seconds": round(time.monotonic() - began, 3), "resumed_at_step": resumed and _steps(resumed)}
         outcome = {
             "model_digest": digest,
+            "adapter_digest": adapter,
             "metrics": {**metrics(history), **told},
             "versions": {name: metadata.version(name) for name in ("trl", "transformers", "accelerate")},
         }
@@ -102,6 +103,7 @@ def prepare(
     from trl.trainer.dpo_config import DPOConfig
     from trl.trainer.dpo_trainer import DPOTrainer
 
+    from echo_dagster.optimization import train_lora as lora
     from echo_dagster.optimization.train_model import freeze_all_but_last
 
     assert job.preference is not None
@@ -173,6 +175,7 @@ def prepare(
         args=arguments,
         train_dataset=frame.remove_columns("sample_id"),
         processing_class=tokenizer,
+        peft_config=None if training.lora_rank is None else lora.config(model, job),
         callbacks=[watching(job, report, stop)],
     )
     trainer.remove_callback(transformers.PrinterCallback)
