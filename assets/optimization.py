@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import dagster as dg
+from dagster._core.errors import DagsterPipesExecutionError
 
 from assets.conventions import DAYS, OWNERS, TRAINING_POOL, days, plot
 from echo_dagster import models
@@ -70,12 +71,12 @@ def checkpoint(
                 )
             ],
         )
-    reported = _run(context, settings, training, prepared)
+    reported = _train(context, settings, training, prepared)
     preferred = preference.prepare_day(lake, day, prepared, settings)
     told: dict[str, Any] = dict(reported.metadata or {})
     if isinstance(preferred, job.Prepared):
         prepared = preferred
-        reported = _run(context, settings, training, prepared, module="train_preference")
+        reported = _train(context, settings, training, prepared, module="train_preference")
         told |= reported.metadata or {}
     trained = record.write_trained(lake, day, prepared)
     return dg.MaterializeResult(
@@ -92,19 +93,28 @@ def checkpoint(
     )
 
 
-def _run(
+def _train(
     context: dg.AssetExecutionContext,
     settings: Settings,
     training: dg.PipesSubprocessClient,
     prepared: job.Prepared,
     module: str = "train",
 ) -> dg.MaterializeResult:
-    """Run a training program to its end; return what it reported."""
-    return training.run(
-        context=context,
-        command=job.command(prepared.file, prepared.job.training, module),
-        env=job.environment(settings.training),
-    ).get_materialize_result()
+    """Run a training program as a Pipes child to its end; return what it reported.
+
+    Raises:
+        Failure: the process ended without a result; the reason is the one that its ranks left.
+    """
+    try:
+        return training.run(
+            context=context,
+            command=job.command(prepared.file, prepared.job.training, module),
+            env=job.environment(settings.training),
+        ).get_materialize_result()
+    except DagsterPipesExecutionError as error:
+        # Dagster tells the exit status in words alone
+        status = next((int(word) for word in str(error).split() if word.lstrip("-").isdigit()), 1)
+        raise dg.Failure(f"training stopped: {job.why_failed(prepared.job, status)}") from error
 
 
 def _of_pairs(preferred: job.Prepared | preference.NoPairs | None) -> dict[str, Any]:

@@ -235,7 +235,7 @@ def _train(prepared: Prepared, module: str) -> None:
     variables = {**os.environ, **job.environment(prepared.job.training)}
     done = subprocess.run(command, env=variables, check=False)
     if done.returncode:
-        raise ValueError(f"training ended with exit status {done.returncode}; its messages stand above")
+        raise ValueError(job.why_failed(prepared.job, done.returncode))
 
 
 @app.command()

@@ -17,6 +17,7 @@ from assets import (
     evaluation,
     extraction,
     governance,
+    live,
     optimization,
     refinery,
     runs,
@@ -57,7 +58,9 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
         resources={
             "settings": settings,
             "lake": Lake(settings.lake_dir),
-            "training": dg.PipesSubprocessClient(termination_timeout_seconds=60),
+            "training": dg.PipesSubprocessClient(
+                message_reader=live.LiveFigures(), termination_timeout_seconds=60
+            ),
             **overrides,
         },
         executor=dg.multiprocess_executor.configured({"max_concurrent": 2}),

@@ -121,7 +121,8 @@ def train(prepared: Job, who: str, progress: Callable[[int, int], None]) -> dict
         return job.result(prepared.out)
     except TrainingMissing as error:
         raise ValueError(
-            f"the training of {who!r} ended with exit status {running.returncode}. The last it said:\n{''.join(said)}"
+            f"the training of {who!r} failed: {job.why_failed(prepared, running.returncode)}. The last it said:\n"
+            + "".join(said)
         ) from error
 
 

@@ -8,8 +8,10 @@ Layout of a job's directory `out`:
 
     job.json                what to train on what
     work/*.parquet          the frozen samples, by `sample_id`; work/ also holds checkpoints, and goes when all is done
-    work/validation.parquet the part of it that is not trained on, if there is one
+    work/validation.parquet the part of them that is not trained on, if there is one
+    work/stopped.txt        why a run of it failed
     model/                  what transformers loads, with provenance.json and history.json
+    tensorboard/            event files
 """
 
 from __future__ import annotations
@@ -40,10 +42,21 @@ from echo_dagster.settings import FimTokens, Settings, Training
 
 #: The asset check that the training process itself reports: every step was taken, and the loss is a number.
 FINISHED_CHECK = "trained_to_the_end"
+#: The key of a Pipes message that holds the figures of a training so far.
+FIGURES_MESSAGE = "training_figures"
 #: The processes that asked for the training, as `process_name` names them, with commas. When one is gone, ranks stop.
 OWNER_VARIABLE = "ECHO_TRAINING_OWNER"
 #: Set where ranks are started through ssh: they watch its session as well.
 SSH_VARIABLE = "ECHO_TRAINING_THROUGH_SSH"
+
+#: What to lower when memory runs out.
+OUT_OF_MEMORY = (
+    "out of memory; lower training.micro_batch_tokens (the result changes by rounding alone), set "
+    "training.recompute_activations, train fewer blocks (training.last_layers) or adapters (training.lora_rank), or, "
+    "with several ranks, use training.deepspeed: zero3.json"
+)
+
+_STOPPED = "stopped.txt"
 
 #: Settings that say where ranks run, and nothing of what is learnt.
 PLACES = {"hostfile", "master_addr", "ssh_port"}
@@ -221,6 +234,7 @@ def prepare(
     home = out.absolute() / digest
     work = home / "work"
     work.mkdir(parents=True, exist_ok=True)
+    (work / _STOPPED).unlink(missing_ok=True)
     if parts is None:
         samples.write_parquet(work / "samples.parquet")
     else:
@@ -304,6 +318,24 @@ def lacking(file: Path) -> str | None:
         f"{', '.join(missing)}: not on host {socket.gethostname()}; every host of a training must see the job and the "
         "model under the same paths: put them on a file system that all hosts share (data_dir)"
     )
+
+
+def note_failure(job: Job, reason: str) -> None:
+    """Leave the reason why a rank failed for whoever waits for the launcher, which tells an exit status alone."""
+    (job.work / _STOPPED).write_text(reason + "\n", encoding="utf-8")
+
+
+def why_failed(job: Job, status: int) -> str:
+    """Return why the training that ended with exit `status` has no result, as its ranks noted it.
+
+    A rank that the system killed could note nothing: the launcher, and a shell, tell signal 9 as 247, 137 or -9.
+    """
+    file = job.work / _STOPPED
+    if file.is_file():
+        return file.read_text(encoding="utf-8").strip()
+    if status in {247, 137, -9}:
+        return f"a rank was killed by signal 9, as the system does to a process that runs {OUT_OF_MEMORY}"
+    return f"the training process ended with exit status {status}; its output says why"
 
 
 def result(out: Path) -> dict[str, Any]:

@@ -67,6 +67,7 @@ def main(
             _fail(report, rank, message or f"{type(error).__name__}: {error}")
             if message is None:
                 raise
+            jobs.note_failure(job, message)
             return 1
     return 0
 
@@ -187,12 +188,13 @@ def train(
         len(samples), epochs=settings.epochs, batch_size=settings.batch_size, times=settings.validations
     )
     saved_at, saved_time = progress.steps, time.monotonic()
-    report.begin(progress.steps, progress.tokens)
+    report.begin(progress.steps, progress.tokens, job.out)
     stop.is_training = True
 
     def save() -> None:
         nonlocal saved_at, saved_time
         if progress.steps > saved_at:
+            report.flush()
             checkpoint.save(engine, job, progress.steps, vars(progress), progress.best_step)
         saved_at, saved_time = progress.steps, time.monotonic()
 
@@ -247,7 +249,14 @@ def train(
                 "gradient_norm": norm,
             }
         )
-        report.progress(progress.steps, total, loss=loss, learning_rate=rate, tokens=progress.tokens)
+        report.progress(
+            progress.steps,
+            total,
+            loss=loss,
+            learning_rate=rate,
+            tokens=progress.tokens,
+            gradient_norm=norm,
+        )
         if held_out and progress.steps in measured_after:
             _validate(engine, held_out, batches, progress, report)
             is_due = is_due or progress.best_step == progress.steps  # so that nothing can take the best away
@@ -361,11 +370,7 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, TrainingError | ModelError):
         return str(error)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error):
-        return (
-            "out of memory; lower training.micro_batch_tokens (the result changes by rounding alone), set "
-            "training.recompute_activations, train fewer blocks (training.last_layers), or, with several ranks, "
-            "use training.deepspeed: zero3.json"
-        )
+        return jobs.OUT_OF_MEMORY
     if isinstance(error, torch.distributed.DistError) or any(told in str(error) for told in _LOST):
         return (
             "another rank is gone or does not answer: what it or its host said tells why; run it again, on hosts that "

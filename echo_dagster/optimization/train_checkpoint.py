@@ -1,7 +1,8 @@
 """Work on disk: DeepSpeed checkpoints to go on from, and the finished model directory.
 
-A checkpoint counts once its mark is written, after all ranks have saved and the disk has it; a torn one is never
-loaded. The finished directory, with its records, takes its name in one rename.
+A checkpoint counts once its mark is written, after all ranks have saved and the disk has everything; a torn one is
+never loaded. The one before goes after that, its mark first. The finished directory, with its records, takes its name
+in one rename.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from echo_dagster.optimization.job import Job, provenance, write_json
 from echo_dagster.optimization.train_model import TrainingError
 
 _MARK = "complete.json"
+#: By these words of torch's messages its file writer failed.
+_WRITER_ERRORS = ("inline_container", "iostream error", "PytorchStreamWriter")
 #: What a model directory holds beside weights and their configuration, such as the tokenizer, is copied.
 _NOT_COPIED = (".safetensors", ".bin", ".gguf", ".pt", ".pth", ".msgpack", ".h5")
 _REWRITTEN = {"config.json", "generation_config.json", "model.safetensors.index.json", "model.json"}
@@ -39,7 +42,8 @@ def save(engine: Any, job: Job, steps_done: int, state: Mapping[str, Any], best:
     Every rank calls this.
 
     Raises:
-        TrainingError: a weight is not finite, so that nobody could go on from it; the older checkpoint stays.
+        TrainingError: a weight is not finite, so that nobody could go on from it, or the disk is full; the older
+            checkpoint stays.
     """
     if not all(
         torch.isfinite(_here(weight)).all() for weight in engine.module.parameters() if weight.requires_grad
@@ -49,6 +53,8 @@ def save(engine: Any, job: Job, steps_done: int, state: Mapping[str, Any], best:
         )
     folder = _folder(job)
     tag = f"step-{steps_done}"
+    if comm.get_rank() == 0:
+        _require_room(engine, job, steps_done)
     with _writing(f"the checkpoint after step {steps_done}", folder / tag, job):
         engine.save_checkpoint(
             str(folder),
@@ -63,6 +69,15 @@ def save(engine: Any, job: Job, steps_done: int, state: Mapping[str, Any], best:
     if comm.get_rank() == 0:
         _remove(folder, but={tag, f"step-{best}"})
     comm.barrier()
+
+
+def checkpoint_bytes(engine: Any) -> int:
+    """Return the bytes that a checkpoint takes, all ranks together: weights that learn, and AdamW's state of them.
+
+    DeepSpeed keeps fp32 weights twice, as the model's and as the optimizer's; AdamW adds two moments. All are fp32.
+    """
+    learning = [weight for weight in engine.module.parameters() if weight.requires_grad]
+    return 4 * 4 * sum(getattr(weight, "ds_numel", weight.numel()) for weight in learning)
 
 
 def restore(engine: Any, job: Job) -> tuple[int, dict[str, Any]]:
@@ -189,26 +204,30 @@ def _writing(what: str, folder: Path, job: Job) -> Iterator[None]:
     """
     try:
         yield
-    except torch.distributed.DistError:  # another rank is gone; nothing is wrong with the disk
-        raise
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors have names of their own
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if type(error) is RuntimeError and not any(name in str(error) for name in _WRITER_ERRORS):
+            raise
         shutil.rmtree(folder, ignore_errors=True)
-        free = shutil.disk_usage(job.out).free / 2**20
-        done = latest(job)
-        size = sum(file.stat().st_size for file in (_folder(job) / f"step-{done}").rglob("*")) / 2**20
-        kept = (
-            f"the checkpoint after step {done} stays ({size:,.0f} MiB)"
-            if done
-            else "no checkpoint was saved yet"
-        )
-        raise TrainingError(
-            f"{what} could not be written to {folder.parent}, where {free:,.0f} MiB are free ({_first_line(error)}): "
-            f"{kept}; make room there, and run it again to go on"
-        ) from error
+        why = (str(error) or type(error).__name__).partition("\n")[0]
+        raise _no_room(what, folder.parent, why, job) from error
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).partition("\n")[0]
+def _require_room(engine: Any, job: Job, steps_done: int) -> None:
+    """Raise where another checkpoint does not fit beside what there is."""
+    needed = checkpoint_bytes(engine)
+    if shutil.disk_usage(job.work).free < needed:
+        what = f"the checkpoint after step {steps_done}"
+        raise _no_room(what, _folder(job), f"it takes {needed / 2**20:,.0f} MiB", job)
+
+
+def _no_room(what: str, folder: Path, why: str, job: Job) -> TrainingError:
+    free = shutil.disk_usage(job.out).free / 2**20
+    done = latest(job)
+    kept = f"the checkpoint after step {done} stays" if done else "no checkpoint was saved yet"
+    return TrainingError(
+        f"{what} could not be written to {folder}, where {free:,.0f} MiB are free ({why}); {kept}; make room there, and "
+        "run it again to go on"
+    )
 
 
 def _to_disk(folder: Path) -> None:
@@ -225,6 +244,9 @@ def _remove(folder: Path, *, but: set[str]) -> None:
     """Remove all checkpoints in a folder but those."""
     for checkpoint in folder.glob("step-*"):
         if checkpoint.name not in but:
+            (checkpoint / _MARK).unlink(
+                missing_ok=True
+            )  # first: a kill below must not leave a torn one marked
             shutil.rmtree(checkpoint)
 
 

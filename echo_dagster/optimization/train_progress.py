@@ -41,15 +41,12 @@ def metrics(progress: Progress, counted: str) -> dict[str, Any]:
     First and final loss are means over a tenth of the steps, where a step counts as many times as its `counted` in the
     history says: the target tokens or the samples of it.
     """
-    import torch
-
     tenth = max(1, progress.steps // 10)
 
     def mean(rows: list[dict[str, Any]]) -> float:
         total = sum(row["loss_nats_per_token"] * row[counted] for row in rows)
         return float(total / sum(row[counted] for row in rows))
 
-    kilobyte = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes
     return {
         "steps": progress.steps,
         "tokens": progress.tokens,
@@ -59,10 +56,20 @@ def metrics(progress: Progress, counted: str) -> dict[str, Any]:
         "final_loss_nats_per_token": mean(progress.history[-tenth:]),
         "seconds": round(progress.seconds, 3),
         "tokens_per_second": round(progress.tokens / progress.seconds, 1),
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilobyte,
-        "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
+        **peak_memory(),
         **_validated(progress),
         "resumed_at_steps": ", ".join(str(step) for step in progress.resumed_at) or None,
+    }
+
+
+def peak_memory() -> dict[str, int | None]:
+    """Return the most bytes that this rank has held so far, of the machine's memory and of its GPU's."""
+    import torch
+
+    kilobyte = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes
+    return {
+        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilobyte,
+        "peak_gpu_memory_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
     }
 
 

@@ -1,6 +1,7 @@
 """What the training process tells: lines on standard error, and the same to Dagster where that started it.
 
-Only rank 0 reports, through Dagster Pipes. Messages are few and small: the whole loss curve is in history.json.
+Only rank 0 reports, through Dagster Pipes. Messages are few and small: the whole loss curve is in history.json, and
+in the files of TensorBoard (`train_board.py`).
 """
 
 from __future__ import annotations
@@ -10,11 +11,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from dagster_pipes import PipesContext, PipesEnvVarParamsLoader, open_dagster_pipes
 
-from echo_dagster.optimization.job import FINISHED_CHECK
+from echo_dagster.optimization.job import FIGURES_MESSAGE, FINISHED_CHECK
+from echo_dagster.optimization.train_progress import peak_memory
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 #: A line at most this often, and about this many in all: a day's training must not fill the event log.
 _EVERY_SECONDS = 5.0
@@ -30,6 +36,8 @@ class Reporter:
         self._pipes = pipes
         self._last: tuple[float, int, int] | None = None  # when, at which step, after how many tokens
         self._losses: list[float] = []
+        self._step: tuple[float, int] = (0.0, 0)  # when the step before was done, and after how many tokens
+        self._board: SummaryWriter | None = None
 
     def line(self, text: str) -> None:
         """Tell one thing."""
@@ -40,18 +48,62 @@ class Reporter:
         else:  # the run's log, and whoever follows it; twice in a terminal would be once too often
             self._pipes.log.info(text)
 
-    def begin(self, step: int, tokens: int) -> None:
-        """Start the clock of the progress lines, before the first step of this process."""
-        self._last = (time.monotonic(), step, tokens)
-
-    def progress(self, step: int, total: int, *, loss: float, learning_rate: float, tokens: int) -> None:
-        """Tell that `step` of `total` is done, if the last line is long enough ago. `tokens`: since step 0."""
-        assert self._last is not None
-        self._losses.append(loss)
-        then, last_step, last_tokens = self._last
+    def begin(self, step: int, tokens: int, out: Path | None = None) -> None:
+        """Start the clock, before the first step of this process; open TensorBoard's files of the job in `out`."""
         now = time.monotonic()
+        self._last, self._step = (now, step, tokens), (now, tokens)
+        if out is not None and not self._is_silent:
+            from echo_dagster.optimization.train_board import open_board
+
+            self._board = open_board(out, step)
+
+    def scalars(self, step: int, figures: Mapping[str, float | None]) -> None:
+        """Write figures of a step for TensorBoard, by names such as `validation/loss_nats_per_token`."""
+        if self._board is not None:
+            from echo_dagster.optimization.train_board import write_scalars
+
+            write_scalars(self._board, step, figures)
+
+    def flush(self) -> None:
+        """Write out what TensorBoard shows: steps behind a checkpoint are not taken again."""
+        if self._board is not None:
+            self._board.flush()
+
+    def progress(
+        self,
+        step: int,
+        total: int,
+        *,
+        loss: float,
+        learning_rate: float,
+        tokens: int,
+        gradient_norm: float | None = None,
+    ) -> None:
+        """Tell that `step` of `total` is done: to TensorBoard always, else if the last line is long enough ago.
+
+        `tokens`: those of prompts and targets since step 0.
+        """
+        assert self._last is not None
+        if self._is_silent:
+            return
+        self._losses.append(loss)
+        now = time.monotonic()
+        before, tokens_before = self._step
+        self._step = (now, tokens)
+        memory = peak_memory()
+        self.scalars(
+            step,
+            {
+                "train/loss_nats_per_token": loss,
+                "train/learning_rate": learning_rate,
+                "train/gradient_norm": gradient_norm,
+                "speed/tokens_per_second": (tokens - tokens_before) / max(now - before, 1e-9),
+                **{f"memory/{name}": value for name, value in memory.items()},
+            },
+        )
+        then, last_step, last_tokens = self._last
         is_time = now - then >= _EVERY_SECONDS and step - last_step >= total / _MOST_LINES
-        if self._is_silent or not (is_time or step == total):
+        if not (is_time or step == total):
             return
         seconds_per_step = (now - then) / (step - last_step)
         mean = sum(self._losses) / len(self._losses)
@@ -62,6 +114,17 @@ class Reporter:
             f"loss {mean:.3f} nats/token, learning rate {learning_rate:.2e}, {speed:,.0f} tokens/s, {left} left, "
             f"optimizer steps: {step} of {total}"
         )
+        if self._pipes is not None:  # numbers that the asset makes into observations, which Dagster plots
+            figures = {
+                "loss_nats_per_token": mean,
+                "learning_rate": learning_rate,
+                "tokens_per_second": round(speed, 1),
+                **memory,
+                "optimizer_step": step,
+                "done_share": round(step / total, 4),
+            }
+            self._pipes.report_custom_message({FIGURES_MESSAGE: figures})
+        self.flush()
 
     def finished(
         self, record: Mapping[str, Any], history: Sequence[Mapping[str, Any]], *, is_reused: bool
@@ -114,6 +177,7 @@ class Reporter:
         """Tell why training did not get to its end."""
         if self._is_silent:
             return
+        self.flush()
         print(f"training stopped: {reason}", file=sys.stderr, flush=True)
         if self._pipes is not None:
             self._pipes.log.error(f"training stopped: {reason}")
