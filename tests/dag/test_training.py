@@ -95,6 +95,20 @@ def test_the_training_learnt_something(trained):
     assert steps[-1]["loss_nats_per_token"] < steps[0]["loss_nats_per_token"]
 
 
+def test_a_training_shows_its_figures_while_it_runs(trained):
+    house, days = trained
+    (last, *_) = house.instance.fetch_observations(dg.AssetKey("checkpoint"), limit=1).records
+    told = {name: value.value for name, value in last.asset_observation.metadata.items()}
+    history = json.loads((Path(row(house, "checkpoint", days[2])["path"]) / "history.json").read_text())
+    assert last.asset_observation.partition == str(days[2])
+    assert told["optimizer_step"] == len(history) and told["done_share"] == 1
+    assert told["learning_rate"] == history[-1]["learning_rate"]
+    assert 0 < told["loss_nats_per_token"] < 10 and told["tokens_per_second"] > 0
+    assert told["peak_memory_bytes"] > 50e6
+    (made,) = house.instance.fetch_materializations(dg.AssetKey("checkpoint"), limit=1).records
+    assert last.timestamp < made.timestamp
+
+
 def test_running_the_training_again_gives_the_same_weights(trained):
     house, days = trained
     before = row(house, "checkpoint", days[2])

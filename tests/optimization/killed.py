@@ -1,11 +1,12 @@
 """A training of the tiny model that is killed with SIGKILL at random moments, for the tests.
 
-Run as `python killed.py KILLS JOB.json`: torch and DeepSpeed are imported once, and each process of the training is a fork.
-Each is killed a random time after it saved a checkpoint of its own; the one after the last kill may end. Prints a line of JSON:
-for each kill the steps that were safe before it, and whether it hit while a checkpoint was being saved.
-Run as `python killed.py full JOB.json`: no file of the process may grow beyond a few kilobytes once it has saved once.
+Run as `python killed.py KILLS JOB.json`: torch and DeepSpeed are imported once, and each process of the training is a
+fork. Each is killed a random time after it saved a checkpoint of its own; the one after the last kill may end. Prints
+a line of JSON: for each kill the steps that were safe before and after, and whether it left a torn checkpoint.
+Run as `python killed.py full JOB.json`: no file of the first process may grow once it has saved its work.
 """
 
+import importlib
 import json
 import os
 import random
@@ -14,9 +15,6 @@ import signal
 import sys
 import time
 from pathlib import Path
-
-import deepspeed  # noqa: F401 - imported before the forks, once
-import transformers  # noqa: F401
 
 from echo_dagster.optimization import train
 from echo_dagster.optimization import train_checkpoint as checkpoint
@@ -78,6 +76,7 @@ def main() -> None:
     os.environ.update(
         RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", LOCAL_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT="0"
     )
+    importlib.import_module("deepspeed")  # once, before the forks
     job = Job.read(Path(sys.argv[2]))
     if sys.argv[1] == "full":
         os.waitpid(fork(job, Filling(job)), 0)

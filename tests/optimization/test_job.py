@@ -246,3 +246,28 @@ def test_a_day_whose_files_are_too_few_to_say_when_to_stop_trains_nothing_and_sa
         in told.reason
     )
     assert "set validation_share: 0 to train without" in told.reason
+
+
+def test_whoever_waits_for_the_launcher_learns_why_a_rank_failed(make_job, tmp_path):
+    file = make_job(tmp_path)
+    prepared = Job.read(file)
+    for status in (247, 137, -9):
+        assert "killed by signal 9" in job.why_failed(prepared, status)
+        assert "lower training.micro_batch_tokens" in job.why_failed(prepared, status)
+    assert job.why_failed(prepared, 1) == "the training process ended with exit status 1; its output says why"
+    job.note_failure(prepared, "the disk is full")
+    assert job.why_failed(prepared, 1) == "the disk is full"
+    make_job(tmp_path)  # another run of the same job begins without it
+    assert "disk" not in job.why_failed(prepared, 1)
+
+
+def test_real_errors_of_memory_say_what_to_lower():
+    import torch
+
+    from echo_dagster.optimization import train
+
+    with pytest.raises(RuntimeError) as full:
+        torch.empty(1 << 50)
+    for error in (full.value, MemoryError(), torch.OutOfMemoryError()):
+        assert "lower training.micro_batch_tokens" in train.explain(error)
+    assert train.explain(RuntimeError("another")) is None
