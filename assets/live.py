@@ -28,9 +28,9 @@ class LiveFigures(dg.PipesTempFileMessageReader):
         hand_on = handler.handle_message
 
         def handle(message: Any) -> None:
-            figures = (message["params"] or {}).get("payload")
-            if message["method"] == "report_custom_message" and FIGURES_MESSAGE in (figures or {}):
-                _observe(handler._context, figures[FIGURES_MESSAGE])  # Dagster names it nowhere else
+            payload = (message["params"] or {}).get("payload")
+            if isinstance(payload, dict) and FIGURES_MESSAGE in payload:
+                _observe(handler._context, payload[FIGURES_MESSAGE])  # Dagster hands it out nowhere else
             else:
                 hand_on(message)
 
