@@ -1,9 +1,9 @@
 """A training of the tiny model that is killed with SIGKILL at random moments, for the tests.
 
-Run as `python killed.py KILLS JOB.json`: torch and DeepSpeed are imported once, and each process of the training is a
-fork. Each is killed a random time after it saved a checkpoint of its own; the one after the last kill may end. Prints
-a line of JSON: for each kill the steps that were safe before and after, and whether it left a torn checkpoint.
-Run as `python killed.py full JOB.json`: no file of the first process may grow once it has saved its work.
+Run as `python killed.py KILLS=JOB.json...`: torch and DeepSpeed are imported once, and each process of a training is a
+fork. It is killed a random time after it saved a checkpoint of its own; the one after the last kill may end. Prints a
+line of JSON for each job: for each kill the steps that were safe before and after, and whether it left a torn one.
+With `full=JOB.json` no file of the job's first process may grow once it has saved its work.
 """
 
 import importlib
@@ -77,18 +77,22 @@ def main() -> None:
         RANK="0", WORLD_SIZE="1", LOCAL_RANK="0", LOCAL_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT="0"
     )
     importlib.import_module("deepspeed")  # once, before the forks
-    job = Job.read(Path(sys.argv[2]))
-    if sys.argv[1] == "full":
-        os.waitpid(fork(job, Filling(job)), 0)
-        print(json.dumps({"after": checkpoint.latest(job), "is_torn": is_torn(job)}), flush=True)
-        kills = 0
-    else:
-        kills = int(sys.argv[1])
+    for argument in sys.argv[1:]:
+        how, _, file = argument.partition("=")
+        print(json.dumps(train_anyhow(Job.read(Path(file)), how)), flush=True)
+
+
+def train_anyhow(job: Job, how: str) -> list[dict]:
     moment = random.Random(17)
-    told = [kill(job, fork(job, Reporter(is_silent=False)), moment) for _ in range(kills)]
+    told = []
+    if how == "full":
+        os.waitpid(fork(job, Filling(job)), 0)
+        told.append({"after": checkpoint.latest(job), "is_torn": is_torn(job)})
+    else:
+        told += [kill(job, fork(job, Reporter(is_silent=False)), moment) for _ in range(int(how))]
     _, status = os.waitpid(fork(job, Reporter(is_silent=False)), 0)
     assert status == 0
-    print(json.dumps(told))
+    return told
 
 
 if __name__ == "__main__":
