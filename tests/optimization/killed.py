@@ -46,7 +46,7 @@ def kill(job: Job, child: int, moment: random.Random) -> dict:
     while marked(job) <= before:
         assert os.waitpid(child, os.WNOHANG) == (0, 0), "it ended before it was killed"
         time.sleep(0.002)
-    time.sleep(moment.uniform(0.0, 0.4))
+    time.sleep(moment.uniform(0.0, 0.15))
     safe = marked(job)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
