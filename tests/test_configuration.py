@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,9 @@ SOURCE = {"name": "a", "importer": "native", "path": "in/{day}*", "consent": Tru
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder of configurations that lacks nothing."""
-    for name, content in (
-        ("models/tiny.yaml", MODEL),
-        ("deepspeed/zero2.json", ZERO2),
-        ("pipeline.yaml", {}),
-    ):
-        write(tmp_path / name, content)
+    write(tmp_path / "models" / "tiny.yaml", MODEL)
+    (tmp_path / "deepspeed").mkdir()
+    (tmp_path / "deepspeed" / "zero2.json").write_text(json.dumps(ZERO2), encoding="utf-8")
     write(tmp_path / "pipeline.yaml", {"start_day": date(2026, 1, 1), "model": "tiny"})
     return tmp_path
 
@@ -217,6 +215,21 @@ def test_settings_are_frozen(folder):
 def test_the_shipped_configurations_load(name):
     loaded = configuration.load(configuration.resource("configs", name))
     assert {source.importer for source in loaded.sources} <= set(importers.NAMES)
+
+
+def test_every_mistake_of_the_files_of_training_is_told(folder):
+    mistaken = json.dumps({"optimizer": {"type": "AdamW"}, "zero_optimization": {"stag": 3}})
+    (folder / "deepspeed" / "zero2.json").write_text(mistaken, encoding="utf-8")
+    (folder / "hosts").write_text("a slots=2\n")
+    told = "\n".join(mistakes(folder, training={"hostfile": str(folder / "hosts"), "ranks": 3}))
+    assert "training.ranks" in told and "has 2 slots (got 3)" in told
+    assert "zero_optimization.stag: training knows no such name" in told
+    assert "zero_optimization.stage: missing; add it" in told
+
+
+def test_the_hostfile_says_how_many_ranks_there_are(folder):
+    (folder / "hosts").write_text("a slots=2\nb slots=1\n")
+    assert load(folder, training={"hostfile": str(folder / "hosts")}).training.ranks == 3
 
 
 def test_a_models_format_may_be_a_familys_name_or_left_out(folder):
