@@ -10,6 +10,7 @@ as root.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -35,7 +36,6 @@ from echo_dagster.settings import Settings
 NAMES = ("echo-host-a", "echo-host-b")
 CABLES = ("echo-a", "echo-b")
 ADDRESSES = ("10.231.7.1", "10.231.7.2")
-STAGES = (0, 1, 2, 3)
 
 
 @contextmanager
@@ -116,7 +116,7 @@ def small(settings: Settings, folder: Path) -> models.ResolvedModel:
     return models.ResolvedModel("small", path, models.digest(path))
 
 
-def measure(folder: Path) -> tuple[dict[tuple[str, int], list[float]], str, float]:
+def measure(folder: Path, stages: Sequence[int]) -> tuple[dict[tuple[str, int], list[float]], str, float]:
     """Return the curves; then what a host says when the other dies, and how many seconds later it has ended."""
     settings = simulated.settings(folder)
     model = small(settings, folder)
@@ -125,7 +125,7 @@ def measure(folder: Path) -> tuple[dict[tuple[str, int], list[float]], str, floa
     hostfile.write_text("".join(f"{name} slots=1\n" for name in NAMES))
     local = folder / "configs" / "deepspeed"
     local.mkdir(parents=True)
-    for stage in STAGES:
+    for stage in {2, *stages}:
         config = json.loads(resource("configs", "deepspeed", f"zero{stage}.json").read_text())
         del config["torch_autocast"]
         (local / f"fp32_{stage}.json").write_text(json.dumps(config))
@@ -144,7 +144,7 @@ def measure(folder: Path) -> tuple[dict[tuple[str, int], list[float]], str, floa
             return jobs.prepare(rows, model, settings.base_model.fim, asked, folder / out, {})
 
     curves = {}
-    for stage in STAGES:
+    for stage in stages:
         for name, ranks in (("1 rank", 1), ("2 ranks", 2)):
             job = prepare(name, ranks, stage)
             here(job, settings, ranks)
@@ -173,13 +173,13 @@ def _losses(job: Path) -> list[float]:
 
 
 def table(curves: dict[tuple[str, int], Sequence[float]]) -> Table:
-    """Return how far each curve is from that of one rank under ZeRO 0, at most, in nats per token."""
-    reference = curves["1 rank", 0]
+    """Return how far each curve is from that of one rank under the first stage, at most, in nats per token."""
+    reference = next(iter(curves.values()))
     shown = Table(title=f"{len(reference)} steps, loss {reference[0]:.2f} to {reference[-1]:.2f} nats/token")
     names = list(dict.fromkeys(name for name, _ in curves))
     for heading in ("ZeRO", *names):
         shown.add_column(heading)
-    for stage in STAGES:
+    for stage in dict.fromkeys(stage for _, stage in curves):
         apart = [
             max(abs(a - b) for a, b in zip(reference, curves[name, stage], strict=True)) for name in names
         ]
@@ -189,8 +189,13 @@ def table(curves: dict[tuple[str, int], Sequence[float]]) -> Table:
 
 def main() -> None:
     """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--stages", type=int, nargs="+", default=[0, 1, 2, 3], help="of ZeRO")
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, two_hosts():
-        curves, said, seconds = measure(Path(folder))
+        curves, said, seconds = measure(Path(folder), asked.stages)
     Console().print(table(curves))
     Console().print(f"one host killed: the other ended {seconds:.0f} s later and said:\n{said.strip()}")
 
