@@ -188,7 +188,8 @@ def prepare(rows: pl.DataFrame, trained: Job, settings: Settings) -> Prepared | 
     }
     digest = sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     home = trained.out.parent / digest
-    frozen = home / "work" / "pairs.parquet"
+    # the name by which forgetting a person finds whose samples unfinished work holds
+    frozen = home / "work" / "samples.parquet"
     frozen.parent.mkdir(parents=True, exist_ok=True)
     made.frame.write_parquet(frozen)
     planned = replace(

@@ -79,7 +79,7 @@ def main() -> None:
         prepared = preference.prepare(rows, sft, Settings.model_validate(asked["settings"]))
         assert not isinstance(prepared, preference.NoPairs) and prepared is not None
         moved = replace(
-            prepared.job, out=Path(asked["out"]), samples=Path(asked["out"]) / "work/pairs.parquet"
+            prepared.job, out=Path(asked["out"]), samples=Path(asked["out"]) / "work/samples.parquet"
         )
         moved.samples.parent.mkdir(parents=True)
         pl.read_parquet(prepared.job.samples).write_parquet(moved.samples)
