@@ -1,29 +1,47 @@
 """A day whose candidate is trained on pairs of C_N and C_1 behind its fine-tune, by the assets."""
 
 import json
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 
 import dagster as dg
+import polars as pl
 import pytest
-from house import DATA, build_house
-from logs import write_day
-from test_training import FIRST, row
+from house import build_house
 
 from echo_dagster import models
+from echo_dagster.refinery.schema import TRAINING_SCHEMA
+
+DAY = date(2022, 9, 7)
 
 
 @pytest.fixture(scope="module")
 def preferred(tmp_path_factory, tiny_settings):
-    asked = {"enabled": True, "min_pairs": 1, "min_difference": 0.05, "max_length_ratio": 20}
+    """A day of 16 pairs and one row without a proposal, trained by the launcher as Dagster runs it."""
+    asked = {"enabled": True, "min_pairs": 16, "learning_rate": 1e-4}
     house = build_house(tmp_path_factory.mktemp("preferred"), tiny_settings, preference=asked)
-    days = [FIRST + timedelta(days=ahead) for ahead in range(3)]
-    for day in days:
-        write_day(house.landing, day)
-    house.run("base_model", *DATA, first=days[0], last=days[-1])
-    house.run("training_set", "checkpoint", first=days[2])
+    rows = [
+        {
+            "sample_id": f"s{index:02}",
+            "language": "python",
+            "prefix": f"def total_{index}(self):\n    value = ",
+            "suffix": "\n    return value\n",
+            "middle": f"sum(price * {index} for price in prices)",
+            "proposal": f"max(count / {index} for count in self)" if index else None,
+            "user_id": "u",
+            "sample_day": DAY - timedelta(days=1),
+            "origin": "window",
+        }
+        for index in range(17)
+    ]
+    schema = pl.Schema({"day": pl.Date(), **TRAINING_SCHEMA})
+    house.lake.replace(
+        "training_set", pl.DataFrame([{"day": DAY, **row} for row in rows], schema=schema), [DAY]
+    )
+    house.run("checkpoint", first=DAY)
+    (record,) = house.lake.read("checkpoint", [DAY]).collect().to_dicts()
     (event,) = house.instance.fetch_materializations(dg.AssetKey("checkpoint"), limit=1).records
-    return house, row(house, "checkpoint", days[2]), event.asset_materialization.metadata
+    return house, record, event.asset_materialization.metadata
 
 
 def test_the_candidate_is_the_last_result_and_its_record_tells_both_trainings(preferred):
@@ -34,8 +52,8 @@ def test_the_candidate_is_the_last_result_and_its_record_tells_both_trainings(pr
     assert before["digest"] != record["model_digest"] and before["job_digest"] != told["job_digest"]
     fine_tuned = Path(record["path"]).parents[1] / before["job_digest"] / "model"
     assert models.digest(fine_tuned) == before["digest"]
-    pairs = told["preference"]["pairs"] + sum(told["preference"]["left_out"].values())
-    assert pairs == told["samples"]["count"] == record["n_samples"]
+    assert told["preference"]["pairs"] == 16 and told["preference"]["left_out"] == {"no_proposal": 1}
+    assert told["samples"]["count"] == record["n_samples"] == 17
     assert told["settings_digest"] == house.settings.digest
 
 
