@@ -294,6 +294,7 @@ def _validate(
     progress.validation_seconds += time.monotonic() - began
     if progress.history:
         progress.history[-1]["validation_nats_per_token"] = value
+    report.scalars(progress.steps, {"validation/loss_nats_per_token": value})
     report.line(f"validation: {value:.4f} nats/token after step {progress.steps}")
 
 

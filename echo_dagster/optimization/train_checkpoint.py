@@ -225,8 +225,8 @@ def _no_room(what: str, folder: Path, why: str, job: Job) -> TrainingError:
     done = latest(job)
     kept = f"the checkpoint after step {done} stays" if done else "no checkpoint was saved yet"
     return TrainingError(
-        f"{what} could not be written to {folder}, where {free:,.0f} MiB are free ({why}); {kept}; make room there, and "
-        "run it again to go on"
+        f"{what} could not be written to {folder}, where {free:,.0f} MiB are free ({why}); {kept}; make room there, "
+        "and run it again to go on"
     )
 
 

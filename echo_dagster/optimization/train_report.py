@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -59,15 +59,22 @@ class Reporter:
 
     def scalars(self, step: int, figures: Mapping[str, float | None]) -> None:
         """Write figures of a step for TensorBoard, by names such as `validation/loss_nats_per_token`."""
-        if self._board is not None:
-            from echo_dagster.optimization.train_board import write_scalars
+        from echo_dagster.optimization.train_board import write_scalars
 
-            write_scalars(self._board, step, figures)
+        self._on_board(lambda board: write_scalars(board, step, figures))
 
     def flush(self) -> None:
         """Write out what TensorBoard shows: steps behind a checkpoint are not taken again."""
-        if self._board is not None:
-            self._board.flush()
+        self._on_board(lambda board: board.flush())
+
+    def _on_board(self, write: Callable[[SummaryWriter], None]) -> None:
+        if self._board is None:
+            return
+        try:
+            write(self._board)
+        except OSError as error:  # a full disk shows here first; whether it stops training, a checkpoint will say
+            self._board = None
+            self.line(f"nothing more can be written for TensorBoard: {error}")
 
     def progress(
         self,

@@ -1,4 +1,4 @@
-"""A training that is killed with SIGKILL goes on to the very same result; a full disk takes no work away."""
+"""A training that is killed with SIGKILL goes on to the very same result, and shows it once."""
 
 import json
 import os
@@ -21,7 +21,6 @@ KILLS = 5
 class Ran:
     job: Job
     told: list
-    said: str
 
     @property
     def weights(self) -> bytes:
@@ -33,10 +32,10 @@ class Ran:
 
 
 def in_fp32(file: Path) -> Path:
-    """The same job in plain fp32 arithmetic, which saves its work many times a second."""
+    """The same job in plain fp32 arithmetic, which saves its work after every step."""
     told = json.loads(file.read_text())
     told["deepspeed"]["torch_autocast"] = {"enabled": False}
-    told["training"]["checkpoint_minutes"] = 0.0015
+    told["training"]["checkpoint_minutes"] = 1e-6
     file.write_text(json.dumps(told))
     return file
 
@@ -44,21 +43,19 @@ def in_fp32(file: Path) -> Path:
 @pytest.fixture(scope="module")
 def runs(make_job, tmp_path_factory) -> dict[str, Ran]:
     home = tmp_path_factory.mktemp("killed")
-    ways = {"whole": "0", "killed": str(KILLS), "full": "full"}
-    files = {name: in_fp32(make_job(home / name, epochs=10)) for name in ways}
+    files = {name: in_fp32(make_job(home / name, epochs=5)) for name in ("whole", "killed")}
     variables = os.environ | {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu", "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(KILLED), *(f"{how}={files[name]}" for name, how in ways.items())]
+    command = [sys.executable, str(KILLED), *map(str, files.values()), str(KILLS)]
     ended = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    told = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("[")]
-    said = ended.stdout + ended.stderr
-    return {name: Ran(Job.read(files[name]), one, said) for name, one in zip(ways, told, strict=True)}
+    told = json.loads(ended.stdout.splitlines()[-1])
+    return {name: Ran(Job.read(file), told if name == "killed" else []) for name, file in files.items()}
 
 
 def test_five_kills_change_no_bit_of_the_result(runs):
     killed, whole = runs["killed"], runs["whole"]
     assert killed.weights == whole.weights
-    assert killed.history == whole.history and len(whole.history) == 60
+    assert killed.history == whole.history and len(whole.history) == 30
     print(killed.told)  # `pytest -s` shows when the kills hit
 
 
@@ -69,12 +66,10 @@ def test_a_kill_loses_nothing_that_was_marked(runs):
     assert [int(step) for step in resumed.split(", ")] == [kill["after"] for kill in kills]
 
 
-@pytest.mark.parametrize("name", ["whole", "killed", "full"])
+@pytest.mark.parametrize("name", ["whole", "killed"])
 def test_tensorboard_shows_each_step_once(runs, name):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    if name == "full":
-        pytest.skip("its first process is silent")
     ran = runs[name]
     board = EventAccumulator(str(ran.job.out / "tensorboard"), size_guidance={"scalars": 0})
     board.Reload()
@@ -87,12 +82,3 @@ def test_tensorboard_shows_each_step_once(runs, name):
     assert [event.value for event in rates] == pytest.approx([row["learning_rate"] for row in ran.history])
     tags = {"train/gradient_norm", "speed/tokens_per_second", "memory/peak_memory_bytes"}
     assert tags <= set(board.Tags()["scalars"])
-
-
-def test_a_full_disk_is_told_and_the_last_checkpoint_stays(runs):
-    full = runs["full"]
-    (stopped,) = full.told
-    assert stopped["after"] >= 3 and not stopped["is_torn"]
-    assert f"in {full.job.work / 'checkpoints'}: writing failed" in full.said
-    assert f"the checkpoint after step {stopped['after']} stays; make room and run it again" in full.said
-    assert full.weights == runs["whole"].weights  # there was room again
