@@ -72,7 +72,9 @@ class Reporter:
             return
         try:
             write(self._board)
-        except OSError as error:  # a full disk shows here first; whether it stops training, a checkpoint will say
+        except (
+            OSError
+        ) as error:  # a full disk shows here first; a checkpoint will say whether it stops training
             self._board = None
             self.line(f"nothing more can be written for TensorBoard: {error}")
 
