@@ -98,7 +98,7 @@ def run(folder: Path, name: str, length: int, n_target: int, rows: int, n_steps:
         {"sample_id": "s", "language": "python", "prefix": "a = ", "suffix": "\n", "middle": "1"}
     )
     job = jobs.Job.read(jobs.prepare(one, model, settings.base_model.fim, settings, folder / "job", {}))
-    engine, _ = train.prepare(job)
+    engine, *_ = train.prepare(job)
     draw = random.Random(17)
     vocabulary = engine.module.config.vocab_size
 
@@ -109,14 +109,14 @@ def run(folder: Path, name: str, length: int, n_target: int, rows: int, n_steps:
         ]
 
     train.train(
-        job, engine, samples(3), Progress(), Reporter(is_silent=True), Stop()
+        job, engine, samples(3), [], Progress(), Reporter(is_silent=True), Stop()
     )  # allocates, and warms up
     is_gpu = engine.device.type == "cuda"
     if is_gpu:
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
     progress = Progress()
-    train.train(job, engine, samples(n_steps), progress, Reporter(is_silent=True), Stop())
+    train.train(job, engine, samples(n_steps), [], progress, Reporter(is_silent=True), Stop())
     ran = Ran(
         weights=sum(weight.numel() for weight in engine.module.parameters()),
         # the loss of each step is read, which waits for the GPU
