@@ -15,7 +15,7 @@ from echo_dagster import models
 from echo_dagster.evaluation.provenance import verify_provenance
 from echo_dagster.lake import Lake
 from echo_dagster.models import ResolvedModel
-from echo_dagster.optimization.schema import samples_digest
+from echo_dagster.optimization.schema import samples_digest, trained_settings
 from echo_dagster.settings import Settings
 
 
@@ -62,7 +62,7 @@ def verify(
             "lineage.day": day.isoformat(),
             "samples.count": training_set.height,
             "samples.digest": samples_digest(training_set),
-            "training": settings.training.model_dump(mode="json"),
+            "training": trained_settings(settings.training),
             "fim": models.fim_tokens(settings.base_model.fim, candidate.path).model_dump(mode="json"),
             "max_tokens": settings.base_model.max_tokens,
         },

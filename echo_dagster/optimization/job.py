@@ -36,7 +36,7 @@ from echo_dagster.configuration import deepspeed_file
 from echo_dagster.lake import Lake
 from echo_dagster.models import ResolvedModel, fim_tokens, is_cpu_build
 from echo_dagster.optimization import deepspeed_config, hosts
-from echo_dagster.optimization.schema import TRAINED_COLUMNS, samples_digest
+from echo_dagster.optimization.schema import TRAINED_COLUMNS, samples_digest, trained_settings
 from echo_dagster.optimization.validation import Parts, TooFewSamples, split
 from echo_dagster.settings import FimTokens, Settings, Training
 
@@ -58,8 +58,6 @@ OUT_OF_MEMORY = (
 
 _STOPPED = "stopped.txt"
 
-#: Settings that say where ranks run, and nothing of what is learnt.
-PLACES = {"hostfile", "master_addr", "ssh_port"}
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -225,7 +223,7 @@ def prepare(
         "model": {"name": model.name, "digest": model.digest},
         "fim": fim_tokens(fim, model.path).model_dump(mode="json"),
         "max_tokens": settings.base_model.max_tokens,
-        "training": training.model_dump(mode="json", exclude=PLACES),
+        "training": trained_settings(training),
         "deepspeed": deepspeed_config.read(deepspeed_file(training.deepspeed), training),
         "code_digest": code_digest(),
         "validation": _told(parts),
@@ -382,7 +380,7 @@ def provenance(job: Job) -> dict[str, Any]:
         "samples": {"count": job.n_samples, "digest": job.samples_digest},
         "validation": job.validation,
         "lineage": job.lineage,
-        "training": job.training.model_dump(mode="json", exclude=PLACES),
+        "training": trained_settings(job.training),
         "fim": job.fim.model_dump(mode="json"),
         "max_tokens": job.max_tokens,
         "deepspeed": job.deepspeed,

@@ -25,6 +25,7 @@ from echo_dagster.lake import Lake
 from echo_dagster.models import ResolvedModel, load_tokenizer
 from echo_dagster.optimization import deepspeed_config, job
 from echo_dagster.optimization.job import Job, Prepared
+from echo_dagster.optimization.schema import trained_settings
 from echo_dagster.optimization.validation import split
 from echo_dagster.settings import Preference, Settings
 
@@ -182,7 +183,7 @@ def prepare(rows: pl.DataFrame, trained: Job, settings: Settings) -> Prepared | 
         "model": record["model_digest"],
         "pairs_digest": _digest(made.frame),
         "preference": asked.model_dump(mode="json"),
-        "training": training.model_dump(mode="json", exclude=job.PLACES),
+        "training": trained_settings(training),
         "deepspeed": config,
         "code_digest": job.code_digest(),
     }
@@ -229,7 +230,7 @@ def record_of(planned: Job, outcome: Mapping[str, Any]) -> dict[str, Any]:
             "status": "trained",
             "started_from": {"job_digest": before["job_digest"], "digest": before["model_digest"]},
             **planned.preference,
-            "training": planned.training.model_dump(mode="json", exclude=job.PLACES),
+            "training": trained_settings(planned.training),
             "metrics": outcome["metrics"],
             "versions": outcome["versions"],
         },

@@ -1,9 +1,13 @@
-"""The columns of `checkpoint`, one row a day; and what of a training set the weights depend on."""
+"""The columns of `checkpoint`, one row a day; and what of a training set and of the settings the weights depend on."""
 
 import json
 from hashlib import sha256
+from typing import Any
 
 import polars as pl
+
+from echo_dagster.optimization.hosts import with_ranks
+from echo_dagster.settings import Training
 
 #: What training reads of a sample.
 TRAINED_COLUMNS = ("sample_id", "language", "prefix", "suffix", "middle")
@@ -22,6 +26,18 @@ CHECKPOINT_SCHEMA = pl.Schema(
         "provenance": pl.String(),  # JSON: everything that the weights depend on, and what training measured
     }
 )
+
+#: Settings that say where ranks run, and nothing of what is learnt.
+_PLACES = {"hostfile", "master_addr", "ssh_port"}
+
+
+def trained_settings(training: Training) -> dict[str, Any]:
+    """Return the settings of a training that its record tells: all but where ranks run.
+
+    Raises:
+        ValueError: the hostfile and other settings do not fit each other.
+    """
+    return with_ranks(training).model_dump(mode="json", exclude=_PLACES)
 
 
 def samples_digest(training_set: pl.DataFrame) -> str:
