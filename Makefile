@@ -50,7 +50,7 @@ ui: $(READY)
 test: lint
 	$(BIN)/dagster definitions validate -w workspace.yaml --log-level warning
 	$(BIN)/dg check defs
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 test-slow: $(READY)
 	ECHO_SLOW_TESTS=1 $(BIN)/python -m pytest

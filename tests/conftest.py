@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that tests of every folder can `from tiny import ...`
+
+os.environ.pop("COLUMNS", None)  # a parallel worker is told one, and rich would keep to it for good
 
 from tiny import tiny_model
 
