@@ -77,18 +77,19 @@ def measure(
     base = models.resolve(asked.base_model, asked.data_dir)
     gaps = list(held_out.select("prefix", "suffix", "middle").iter_rows())
     regions = held_out["region_id"].to_list()
-    yield Told("(base)", *_answers(base.path, gaps, asked), None), regions
+    yield Told("(base)", *answers(base.path, gaps, asked), None), regions
     for way in ways:
         changed = asked.model_copy(update={"training": Training.model_validate(WAYS[way])})
         file = job.prepare(trained_on, base, asked.base_model.fim, changed, folder / "jobs", {"way": way})
         prepared = job.Job.read(file)
         record = train(prepared, way, lambda done, total: None)
-        yield Told(way, *_answers(prepared.result, gaps, asked), record["metrics"]), regions
+        yield Told(way, *answers(prepared.result, gaps, asked), record["metrics"]), regions
 
 
-def _answers(
+def answers(
     model: Path, gaps: Sequence[tuple[str, str | None, str]], asked: Settings
 ) -> tuple[Floats, Floats]:
+    """Return nats per token of C_N and the edit similarity of what is written, gap by gap (prefix, suffix, C_N)."""
     tokenizer = models.load_tokenizer(model)
     fmt = fim.fim_format(asked.base_model.fim, tokenizer)
     loaded = models.load_causal_lm(model)
@@ -107,13 +108,24 @@ def _answers(
     return np.array(nats), metrics.edit_similarity(pl.Series(written), wanted).to_numpy()
 
 
-def table(told: Sequence[Told], regions: Sequence[str]) -> Table:
-    """Return the figures of each way, and how it differs from the base model, the first told."""
+#: What is told of a training, and how: the name of a figure is that in its record.
+FIGURES = {
+    "steps": "{:,}",
+    "tokens": "{:,}",
+    "tokens_per_second": "{:,.0f}",
+    "peak_memory_bytes": "{:.2e}",
+}
+
+
+def table(told: Sequence[Told], regions: Sequence[str], figures: Mapping[str, str] = FIGURES) -> Table:
+    """Return the figures of each way, and how it differs from the first told."""
     base = told[0]
-    shown = Table(title=f"{len(regions)} held-out gaps; differences to the base model with 95 % intervals")
+    shown = Table(
+        title=f"{len(regions)} held-out gaps; differences to {base.way.strip('()')} with 95 % intervals"
+    )
     for heading in (
-        *("", "nats per token", "less the base's", "edit similarity", "less the base's"),
-        *("steps", "tokens", "tokens / s", "peak GB"),
+        *("", "nats per token", "less the first's", "edit similarity", "less the first's"),
+        *figures,
     ):
         shown.add_column(heading, justify="right" if heading else "left")
     for one in told:
@@ -121,21 +133,9 @@ def table(told: Sequence[Told], regions: Sequence[str]) -> Table:
         for values, theirs in ((one.nats, base.nats), (one.similarity, base.similarity)):
             gain = bootstrap.paired_difference(values, theirs, regions)
             cells += [f"{values.mean():.3f}", f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"]
-        figures = one.figures
-        shown.add_row(
-            one.way,
-            *cells,
-            *(
-                ("", "", "", "")
-                if figures is None
-                else (
-                    str(figures["steps"]),
-                    f"{figures['tokens']:,}",
-                    f"{figures['tokens_per_second']:,.0f}",
-                    f"{figures['peak_memory_bytes'] / 1e9:.1f}",
-                )
-            ),
-        )
+        told_of = one.figures or {}
+        found = (form.format(told_of[name]) if name in told_of else "" for name, form in figures.items())
+        shown.add_row(one.way, *cells, *found)
     return shown
 
 

@@ -88,8 +88,10 @@ def train_and_ask(
         yield done[prepared.digest]
 
 
-def train(prepared: Job, who: str, progress: Callable[[int, int], None]) -> dict[str, Any]:
-    """Run the training program; return its provenance record.
+def train(
+    prepared: Job, who: str, progress: Callable[[int, int], None], module: str = "train"
+) -> dict[str, Any]:
+    """Run a training program, the fine-tune or `train_preference`; return its provenance record.
 
     Raises:
         ValueError: it failed. The message ends with what it said.
@@ -98,7 +100,7 @@ def train(prepared: Job, who: str, progress: Callable[[int, int], None]) -> dict
 
     if torch.accelerator.is_available():
         torch.accelerator.empty_cache()  # models were asked in this process; their memory is for the training now
-    command = job.command(prepared.out / "job.json", prepared.training)
+    command = job.command(prepared.out / "job.json", prepared.training, module)
     said: deque[str] = deque(maxlen=_LAST_LINES)
     with subprocess.Popen(
         command,

@@ -1,4 +1,5 @@
-"""Ranks and ZeRO stages say how memory is shared, not what is learnt: real DeepSpeed runs of the tiny model.
+"""Ranks and ZeRO stages say how memory is shared, not what is learnt: real DeepSpeed runs of the tiny model. And what
+one rank finds, all heed.
 
 In fp32, where nothing but the order of sums differs: in bf16 every arrangement rounds by itself (docs/training.md). One
 process trains all jobs of one rank, two train all those of two ranks.
@@ -6,14 +7,17 @@ process trains all jobs of one rank, two train all those of two ranks.
 
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 import pytest
+from overfitting import EARLY, filed
 
-from echo_dagster.optimization.job import Job, free_port
+from echo_dagster.optimization.job import Job, free_port, result
 from echo_dagster.resources import resource
 
 SCENARIO = Path(__file__).with_name("scenario.py")
@@ -32,7 +36,7 @@ def start(files: list[Path], ranks: int) -> list[subprocess.Popen]:
         subprocess.Popen(
             [sys.executable, str(SCENARIO), *map(str, files)],
             env=told | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -40,9 +44,24 @@ def start(files: list[Path], ranks: int) -> list[subprocess.Popen]:
     ]
 
 
+@dataclass(frozen=True)
+class Ran:
+    """The jobs of one rank and of two, and what each of the two ranks said."""
+
+    jobs: dict[tuple[int, str], Job]
+    said: list[str]
+
+    def losses(self, ranks: int, name: str) -> list[float]:
+        """Return the loss curve of a job."""
+        history = json.loads((self.jobs[ranks, name].result / "history.json").read_text())
+        return [row["loss_nats_per_token"] for row in history]
+
+
 @pytest.fixture(scope="module")
-def losses(make_job, samples: pl.DataFrame, tmp_path_factory) -> dict[tuple[int, str], list[float]]:
-    """The loss curve of each number of ranks and file; two ranks recompute activations as well."""
+def runs(make_job, samples: pl.DataFrame, tmp_path_factory) -> Ran:
+    """Every number of ranks and file, two ranks recomputing activations as well; and trainings that end before their
+    last step.
+    """
     home = tmp_path_factory.mktemp("ranks")
     folder = home / "configs" / "deepspeed"
     folder.mkdir(parents=True)
@@ -71,26 +90,43 @@ def losses(make_job, samples: pl.DataFrame, tmp_path_factory) -> dict[tuple[int,
             for name in FILES
             if ranks == 1 or "offload" not in name
         }
+        for ranks in (1, 2):
+            early = {**EARLY, "deepspeed": "zero2.json", "ranks": ranks}
+            files[ranks, "early"] = make_job(home / str(ranks), rows=filed(samples), **early)
+        diverging = {"learning_rate": 1e30, "deepspeed": "zero2.json", "ranks": 2}
+        files[2, "diverged"] = make_job(home / "2", **diverging)
     started = [
         rank
         for ranks in (1, 2)
         for rank in start([file for (many, _), file in files.items() if many == ranks], ranks)
     ]
-    said = [rank.communicate(timeout=300)[1] for rank in started]
+    said = [rank.communicate(timeout=300) for rank in started]
     assert [rank.returncode for rank in started] == [0, 0, 0], said
-    histories = {told: Job.read(file).result / "history.json" for told, file in files.items()}
-    return {
-        told: [row["loss_nats_per_token"] for row in json.loads(file.read_text())]
-        for told, file in histories.items()
-    }
+    jobs = {told: Job.read(file) for told, file in files.items()}
+    return Ran(jobs, [out for out, _ in said[1:]])
 
 
-def test_every_stage_and_number_of_ranks_follows_the_same_loss_curve(losses):
-    reference = losses[1, "zero0"]
+def test_every_stage_and_number_of_ranks_follows_the_same_loss_curve(runs):
+    reference = runs.losses(1, "zero0")
     assert len(reference) == 50 and reference[0] > reference[-1] + 2  # it learns
     differences = {
-        told: max(abs(one - other) for one, other in zip(curve, reference, strict=True))
-        for told, curve in losses.items()
+        (ranks, name): max(
+            abs(one - other) for one, other in zip(runs.losses(ranks, name), reference, strict=True)
+        )
+        for ranks, name in runs.jobs
+        if name in FILES
     }
     assert len(differences) == 10
     assert max(differences.values()) <= 1e-5, differences  # wanted: 1e-3; measured: 7e-7
+
+
+def test_two_ranks_stop_early_where_one_does(runs):
+    one, two = (result(runs.jobs[ranks, "early"].out)["metrics"] for ranks in (1, 2))
+    assert two["best_step"] == one["best_step"] < one["steps"]
+    assert two["steps"] == one["steps"] < 12 * 4
+
+
+def test_a_training_that_diverges_ends_on_both_ranks_alike(runs):
+    assert not runs.jobs[2, "diverged"].result.exists()
+    for said in runs.said:
+        assert re.search(r"FAILED the (loss|gradient) of step \d+ is .*: training diverged", said)
