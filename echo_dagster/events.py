@@ -70,6 +70,7 @@ SCHEMA = pl.Schema(
         "prefix": pl.String(),
         "suffix": pl.String(),
         "reason": pl.String(),
+        "latency_ms": pl.Int64(),  # of a `shown`: from the request to the proposal
         "source": pl.String(),
         "cohort": pl.String(),
         "consent": pl.Boolean(),
@@ -124,7 +125,7 @@ def to_row(record: Mapping[str, Any]) -> tuple[Any, ...]:
 
     Raises:
         BadEvent: with one of the reasons `missing_field`, `wrong_type`, `bad_timestamp`, `unknown_kind`,
-            `unknown_reason`, `impossible_offset`.
+            `unknown_reason`, `impossible_offset`, `impossible_latency`.
     """
     missing = [name for name in _REQUIRED if record.get(name) is None]
     if missing:
@@ -149,7 +150,7 @@ def to_row(record: Mapping[str, Any]) -> tuple[Any, ...]:
                 ) from error
     values["ts"] = _timestamp(values["ts"])
     values["seq"] = 0 if values["seq"] is None else values["seq"]
-    for name in ("seq", "offset", "length"):
+    for name in ("seq", "offset", "length", "latency_ms"):
         value = values[name]
         if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
             raise BadEvent("wrong_type", f"{name} is {type(value).__name__}, expected a whole number")
@@ -157,7 +158,7 @@ def to_row(record: Mapping[str, Any]) -> tuple[Any, ...]:
             raise BadEvent("wrong_type", f"{name} does not fit in 64 bits")
     if values["consent"] is not None and not isinstance(values["consent"], bool):
         raise BadEvent("wrong_type", f"consent is {type(values['consent']).__name__}, expected true or false")
-    _check_offsets(kind, values)
+    _check_numbers(kind, values)
     if (known := _REASONS.get(kind)) and values["reason"] not in (None, *known):
         raise BadEvent("unknown_reason", f"a reason of {kind} is none of {', '.join(known)}")
     return tuple(values.values())
@@ -185,7 +186,9 @@ def _timestamp(value: Any) -> datetime:
         raise BadEvent("bad_timestamp", "ts is outside the calendar") from error
 
 
-def _check_offsets(kind: str, values: Mapping[str, Any]) -> None:
+def _check_numbers(kind: str, values: Mapping[str, Any]) -> None:
+    if values["latency_ms"] is not None and values["latency_ms"] < 0:
+        raise BadEvent("impossible_latency", "latency_ms is negative")
     for name in ("offset", "length"):
         if values[name] is not None and values[name] < 0:
             raise BadEvent("impossible_offset", f"{name} is negative")

@@ -52,7 +52,7 @@ facts as (
 
 select
     facts.*, queries.query_id is not null as has_query, contexts.context_id is not null as has_context,
-    user_id, session_id, asked_at, contexts.context_id, prefix, suffix, file_name, file_path, language_name, model_name,
+    user_id, session_id, asked_at, serving_ms, contexts.context_id, prefix, suffix, file_name, file_path, language_name, model_name,
     document_char_length, relative_document_position, accepted_completion
 from facts
 left join queries using (query_id)

@@ -9,7 +9,7 @@ with lines as (
             'event_id': 'varchar', 'ts': 'varchar', 'seq': 'varchar', 'user_id': 'varchar', 'session_id': 'varchar',
             'document': 'varchar', 'repository': 'varchar', 'language': 'varchar', 'kind': 'varchar',
             'completion_id': 'varchar', 'model': 'varchar', 'offset': 'varchar', 'length': 'varchar',
-            'text': 'varchar', 'prefix': 'varchar', 'suffix': 'varchar', 'reason': 'varchar', 'source': 'varchar',
+            'text': 'varchar', 'prefix': 'varchar', 'suffix': 'varchar', 'reason': 'varchar', 'latency_ms': 'varchar', 'source': 'varchar',
             'cohort': 'varchar', 'consent': 'varchar'
         },
         format = 'newline_delimited',
@@ -37,6 +37,7 @@ typed as (
         prefix,
         suffix,
         reason,
+        try_cast(latency_ms as bigint) as latency_ms,
         coalesce(source, $source) as source,
         coalesce(cohort, $cohort) as cohort,
         coalesce(consent = 'true', $consent) as consent,
@@ -44,6 +45,7 @@ typed as (
         seq as written_seq,
         "offset" as written_offset,
         "length" as written_length,
+        latency_ms as written_latency_ms,
         consent as written_consent
     from lines
 ),
@@ -62,8 +64,10 @@ judged as (
         and (written_seq is null or written_seq = seq::varchar)
         and written_offset is not distinct from "offset"::varchar
         and written_length is not distinct from "length"::varchar
+        and written_latency_ms is not distinct from latency_ms::varchar
         and coalesce("offset", 0) >= 0
         and coalesce("length", 0) >= 0
+        and coalesce(latency_ms, 0) >= 0
         and (written_consent is null or written_consent in ('true', 'false'))
         and case kind
             when 'edited' then
@@ -102,5 +106,5 @@ judged as (
 
 select
     event_id, ts, seq, user_id, session_id, document, repository, language, kind, completion_id, model, "offset",
-    "length", "text", prefix, suffix, reason, source, cohort, consent, coalesce(is_sure, false) as is_sure
+    "length", "text", prefix, suffix, reason, latency_ms, source, cohort, consent, coalesce(is_sure, false) as is_sure
 from judged

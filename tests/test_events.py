@@ -89,6 +89,8 @@ def test_what_a_kind_needs(kind, name):
         ({"kind": "rejected", "reason": "typing"}, "unknown_reason"),
         ({"kind": "edited", "offset": -1}, "impossible_offset"),
         ({"kind": "edited", "length": -1}, "impossible_offset"),
+        ({"latency_ms": -1}, "impossible_latency"),
+        ({"latency_ms": 0.5}, "wrong_type"),
         ({"kind": "shown", "offset": 1}, "impossible_offset"),
         ({"kind": "shown", "length": 2}, "impossible_offset"),
         ({"kind": "shown", "suffix": None}, "impossible_offset"),

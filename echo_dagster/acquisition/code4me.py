@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from echo_dagster import utf16
 from echo_dagster.acquisition import times
 from echo_dagster.acquisition.code4me_dump import TABLES, Row, rows, times_in
+from echo_dagster.acquisition.fields import milliseconds
 from echo_dagster.acquisition.languages import language_of
 from echo_dagster.acquisition.places import document as document_name
 from echo_dagster.acquisition.records import Bad, Record, stable_id
@@ -125,7 +126,9 @@ def _proposal(row: Mapping[str, Any]) -> Iterator[Record | Bad]:
     }
     for number, time in enumerate(sorted(shown_at)):
         event_id = stable_id("code4me", completion_id, "shown", number)
-        yield Record(line, {**where, **shown, "event_id": event_id, "ts": time})
+        # only the first showing is one that the user waited for
+        latency = _serving_ms(row) if number == 0 else None
+        yield Record(line, {**where, **shown, "event_id": event_id, "ts": time, "latency_ms": latency})
     if row["was_accepted"] == "t":
         yield Record(
             line,
@@ -138,6 +141,12 @@ def _proposal(row: Mapping[str, Any]) -> Iterator[Record | Bad]:
                 "seq": 1,
             },
         )
+
+
+def _serving_ms(row: Mapping[str, Any]) -> int | None:
+    """Return how long the server took for all of an answer. It writes 0 where the answer was never finished."""
+    told = row["serving_ms"]
+    return milliseconds(int(told)) or None if told and told.isdecimal() and len(told) < 10 else None
 
 
 def _truth(row: Mapping[str, Any]) -> Record | Bad:

@@ -43,6 +43,7 @@ TABLES: Mapping[str, Mapping[str, Sequence[str]]] = {
         "telemetry_id": ("contextual_telemetry_id",),
         "asked_at": ("timestamp",),
         "query_type": ("query_type",),
+        "serving_ms": ("total_serving_time",),
     },
     "generation": {
         "query_id": ("meta_query_id", "query_id"),

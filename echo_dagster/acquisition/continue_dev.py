@@ -16,7 +16,7 @@ from typing import Any
 
 from echo_dagster import utf16
 from echo_dagster.acquisition import continue_prompts, places
-from echo_dagster.acquisition.fields import Unusable, moment, optional, required
+from echo_dagster.acquisition.fields import Unusable, milliseconds, moment, optional, required
 from echo_dagster.acquisition.languages import language_of
 from echo_dagster.acquisition.lines import objects
 from echo_dagster.acquisition.records import Bad, Record, stable_id
@@ -180,7 +180,8 @@ def _shown_and_decided(
         "repository": repository,
         "language": language_of(document),
     }
-    found = [{**shared, **shown, "kind": "shown", "ts": ts, "model": model or None}]
+    latency = milliseconds(values.get("time", values.get("elapsed")))
+    found = [{**shared, **shown, "kind": "shown", "ts": ts, "model": model or None, "latency_ms": latency}]
     if is_accepted:
         found.append({**shared, "kind": "accepted", "ts": _logged(values, ts) or ts})
     elif is_aborted:

@@ -13,6 +13,9 @@ from echo_dagster.acquisition import times
 
 T = TypeVar("T")
 
+#: A longer wait is a clock that was set, not a latency.
+_LONGEST_MS = 24 * 3600 * 1000
+
 
 class Unusable(Exception):
     """An object that is no event. `reason` is a code; `detail` names the field and never holds its text."""
@@ -61,3 +64,13 @@ def moment(values: Mapping[str, Any], name: str) -> datetime:
     if found is None or not 1970 <= found.year < 9999:
         raise Unusable("bad_timestamp", f"{name} is no time, or outside the calendar")
     return found
+
+
+def milliseconds(value: object) -> int | None:
+    """Return a duration of at most a day in whole milliseconds, or None where it is none.
+
+    For what an event can do without: nothing is lost by a tool that writes it wrong.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return round(value) if 0 <= value <= _LONGEST_MS else None

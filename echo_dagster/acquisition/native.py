@@ -30,7 +30,7 @@ _CODE = re.compile(r"[a-z_]{1,40}")
 _PARQUET_BATCH_ROWS = 2_000
 
 _TEXTS = {name for name, kind in SCHEMA.items() if kind == pl.String()}
-_WHOLE_NUMBERS = ("seq", "offset", "length")
+_WHOLE_NUMBERS = ("seq", "offset", "length", "latency_ms")
 _DIGITS = re.compile(r"-?(0|[1-9]\d{0,18})")
 
 #: The calendar of Python's times, less a day for any time zone, in seconds since 1970; and a second in each unit.

@@ -122,6 +122,7 @@ def _fields(
                 "text": utf16.from_units(choice.text),
                 "prefix": utf16.from_units(step.text[: choice.start]),
                 "suffix": utf16.from_units(step.text[choice.start :]),
+                "latency_ms": step.latency_ms,
             }
         case Change():
             edits = accept.edits if accept is not None else step.edits

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from echo_dagster import utf16
+from echo_dagster.acquisition.fields import milliseconds
 from echo_dagster.acquisition.records import Bad
 from echo_dagster.acquisition.vscode_steps import (
     Change,
@@ -236,7 +237,8 @@ def _event(state: _State, index: int, entry: dict[str, Any]) -> Proposal | None:
     if not isinstance(results, list):
         raise _Unusable("wrong_type", "result is no list")
     choices = tuple(_choice(result, document.text) for result in results)
-    return Proposal(index, document.path, _time(entry), document.text, choices, fetch)
+    latency = milliseconds(data.get("durationMs"))
+    return Proposal(index, document.path, _time(entry), document.text, choices, fetch, latency)
 
 
 def _choice(result: Any, text: str) -> Choice:

@@ -70,6 +70,7 @@ class Proposal(Step):
     text: str
     choices: tuple[Choice, ...]
     fetch: int  # the entry that started it
+    latency_ms: int | None  # how long it took
 
 
 @dataclass(frozen=True)

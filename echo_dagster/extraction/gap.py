@@ -68,7 +68,7 @@ class Gap:
     completion_id: str
     region_id: str
     stream: tuple[str, str, str]
-    labels: tuple[Any, ...]  # repository, language, model, source, cohort, consent
+    labels: tuple[Any, ...]  # repository, language, model, source, cohort, consent, latency_ms
     tracking: str
     opened_at: int
     offset: int | None  # null where nobody says how much of the document precedes the prefix
@@ -289,7 +289,7 @@ class Gap:
             self.is_seen and not (self.is_written_in and self.break_reason in _UNSEEN_ENDS)
         )
         is_censored = self.break_reason in ("stream_end", "anchor_lost") or not is_end_seen
-        repository, language, model, source, cohort, consent = self.labels
+        repository, language, model, source, cohort, consent, latency_ms = self.labels
         return (
             self.gap_id,
             self.completion_id,
@@ -302,6 +302,7 @@ class Gap:
             source,
             cohort,
             consent,
+            latency_ms,
             self.opened_at,
             self.closed_at,
             self.break_reason,
@@ -335,7 +336,7 @@ def open_gap(
         ts: when.
         tracking: `EDITS` or `SNAPSHOTS`.
         shown: completion_id, offset, length, text, prefix, suffix, and what is recalled in place of a suffix.
-        labels: event_id, repository, language, model, source, cohort, consent.
+        labels: event_id, repository, language, model, source, cohort, consent, latency_ms.
     """
     completion_id, offset, length, proposal, prefix, suffix, recalled = shown
     gap_id = blake2b("\x1f".join((*stream, completion_id, labels[0])).encode(), digest_size=12).hexdigest()

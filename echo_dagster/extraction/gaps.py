@@ -19,7 +19,7 @@ from echo_dagster.extraction.stream import Events, Stream, Tally
 from echo_dagster.extraction.stretch import Edits
 
 _OTHERS = ("completion_id", "offset", "length", "text", "prefix", "suffix", "reason")
-_LABELS = ("event_id", "repository", "language", "model", "source", "cohort", "consent")
+_LABELS = ("event_id", "repository", "language", "model", "source", "cohort", "consent", "latency_ms")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: Rows hold whole contexts, so a batch of them is kept small.

@@ -52,6 +52,7 @@ GAP_SCHEMA = pl.Schema(
         "source": pl.String(),
         "cohort": pl.String(),
         "consent": pl.Boolean(),
+        "latency_ms": pl.Int64(),  # from the request to this showing; null where the tool does not say
         "opened_at": TIMESTAMP,
         "closed_at": TIMESTAMP,
         "break_reason": pl.String(),

@@ -30,7 +30,7 @@ class Events(NamedTuple):
         edits: columns in which the day's runs are `[first, stop)`.
         others: the runs that are no edits: run, ts, kind, completion_id, offset, length, text, prefix, suffix, reason.
             Times are microseconds since 1970; what a kind does not need is null.
-        labels: of each `shown`: event_id, repository, language, model, source, cohort, consent.
+        labels: of each `shown`: event_id, repository, language, model, source, cohort, consent, latency_ms.
     """
 
     edits: Edits

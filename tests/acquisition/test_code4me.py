@@ -114,6 +114,7 @@ def test_a_proposal_and_what_became_of_it(tmp_path):
     )
     assert (shown["prefix"], shown["suffix"], shown["offset"]) == (PREFIX, SUFFIX, len(PREFIX))
     assert (shown["text"], shown["length"], shown["seq"]) == ("2 * math.pi * radius", 0, 0)
+    assert shown["latency_ms"] == 120
     assert (accepted["kind"], accepted["ts"], accepted["seq"], accepted["completion_id"]) == (
         "accepted",
         at("08:00:01"),
@@ -128,6 +129,16 @@ def test_a_proposal_and_what_became_of_it(tmp_path):
     assert (looks[1]["offset"], looks[1]["suffix"]) == (None, None)
     lines = path_lines(tmp_path)
     assert lines[shown["line"] - 1].startswith("q-1\t7") and "abs(radius)" in lines[looks[1]["line"] - 1]
+
+
+def test_only_the_first_showing_was_waited_for_and_zero_is_not_measured(tmp_path):
+    twice = GENERATIONS.replace("08:00:01+00", '08:00:01+00","2026-01-05 08:00:05+00')
+    found = good(write(tmp_path, CONTEXTS, QUERIES, twice), "code4me")
+    assert [event["latency_ms"] for event in found if event["kind"] == "shown"] == [120, None]
+    unfinished = QUERIES.replace("\t120\t", "\t0\t")
+    assert unfinished != QUERIES
+    found = good(write(tmp_path, CONTEXTS, unfinished, GENERATIONS), "code4me")
+    assert found[0]["latency_ms"] is None
 
 
 def path_lines(tmp_path: Path) -> list[str]:

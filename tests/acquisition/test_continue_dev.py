@@ -151,6 +151,15 @@ def pick(row: dict[str, Any], *names: str) -> tuple[Any, ...]:
     return tuple(row[name] for name in names)
 
 
+def test_a_proposal_says_how_long_it_took_where_the_tool_wrote_a_duration(tmp_path):
+    lines = [autocomplete(), next_edit(20), autocomplete(40, 2, time=...), autocomplete(60, 3, time="412")]
+    lines += [autocomplete(80, 4, time=-5), autocomplete(100, 5, time=1.6), autocomplete(120, 6, time=1e300)]
+    found, bad = rows(write(tmp_path, *lines))
+    assert not bad
+    told = [row["latency_ms"] for row in found if row["kind"] == "shown"]
+    assert told == [412, 700, None, None, None, 2, None]
+
+
 class TestAutocomplete:
     def test_a_proposal_that_was_accepted(self, tmp_path):
         (shown, accepted), bad = rows(write(tmp_path, autocomplete()))

@@ -32,6 +32,7 @@ SHOWN = {
     "text": "new",
     "prefix": "é😀a",
     "suffix": "bc",
+    "latency_ms": 120,
 }
 KINDS = [
     line(1),
@@ -142,6 +143,7 @@ def test_every_kind_with_every_odd_value_in_every_field(tmp_path, source):
     assert good.height + bad.height == len(lines)
     assert {*bad["reason"]} == {
         "bad_timestamp",
+        "impossible_latency",
         "impossible_offset",
         "missing_field",
         "unknown_kind",

@@ -78,7 +78,7 @@ def fetched(
                 "sourceId": "InlineCompletions.fetch",
                 "kind": "end",
                 "requestId": request,
-                "durationMs": 1,
+                "durationMs": 1.4,
                 "result": [{"range": where, "text": text, "source": "copilot"} for where, text in results],
             },
         },
@@ -276,7 +276,7 @@ def test_a_proposal_begins_where_the_new_code_begins(tmp_path):
     assert not bad
     assert (shown["offset"], shown["length"], shown["text"]) == (19, 0, "a,\r\n  b")
     assert (shown["prefix"], shown["suffix"]) == ("let s = '😀';\r\nfoo(", ")\r\n")
-    assert shown["model"] == "copilot"
+    assert (shown["model"], shown["latency_ms"]) == ("copilot", 1)
     assert shown["completion_id"]
 
 

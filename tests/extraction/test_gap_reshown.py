@@ -50,6 +50,17 @@ def test_a_proposal_shown_again_where_nothing_was_typed_is_the_same_and_another_
     }
 
 
+@pytest.mark.parametrize("is_edited", [True, False])
+def test_each_showing_keeps_how_long_its_user_waited_for_it(is_edited):
+    log = Log("x\n", is_edited=is_edited).shown(0, 1, "value = 1", latency_ms=310).edited(1, 1, 0, "v")
+    log.shown(1, 2, "alue = 1", name="c2", latency_ms=0).accepted(2, name="c2")
+    log.shown(3, 2, "other", name="c3")
+    gaps = extract_frame(log.frame(), ECHO)
+    told = dict(gaps.select("completion_id", "latency_ms").iter_rows())
+    assert told == {"c1": 310, "c2": 0, "c3": None}
+    assert {*gaps["tracking"]} == {"edits" if is_edited else "snapshots"}
+
+
 def test_other_text_typed_or_another_place_makes_a_proposal_new():
     log = Log("x\n\n").shown(0, 1, "value = 1").edited(1, 1, 0, "w").shown(1, 2, "alue = 1", name="c2")
     assert first_showings(log)["c2"] is None
