@@ -43,7 +43,10 @@ def online_metrics(
     kinds={"pytorch", "deltalake"},
     # It also reads which model served yesterday, from the champion table. Dagster knows no cycle through another
     # day, so this self-dependency stands for it and the champion asset verifies it.
-    deps=["checkpoint", "scored_samples", dg.AssetDep("evaluated_model", partition_mapping=window(-1, -1))],
+    deps=[
+        *("checkpoint", "static_baseline", "scored_samples"),
+        dg.AssetDep("evaluated_model", partition_mapping=window(-1, -1)),
+    ],
     pool=ACCELERATOR_POOL,
     check_specs=[
         dg.AssetCheckSpec(
@@ -57,7 +60,7 @@ def online_metrics(
 def evaluated_model(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:
-    """Base, champion and candidate on the day's held-out gaps, with intervals."""
+    """Base, champion, candidate and, where there is one, static baseline on the day's held-out gaps, with intervals."""
     (day,) = days(context)
     done = evaluation.evaluate_day(
         lake, day, reference_model(settings), settings, progress=progress(context, "evaluating")

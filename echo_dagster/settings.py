@@ -338,6 +338,10 @@ class Evaluation(_Section):
     nats_tolerance: Annotated[float, Field(ge=0)] = Field(
         default=0.05, description="how far above zero the interval of the change in nats per token may reach"
     )
+    static_baseline_days: PositiveInt | None = Field(
+        default=7,
+        description="days from one static baseline to the next, counted from start_day; null: none is trained",
+    )
     min_decisions: PositiveInt = Field(
         default=30, description="logged decisions that the calibrated user needs"
     )
@@ -380,9 +384,15 @@ class Retention(_Section):
         default=None, description="days of scored samples; more than window.days, twice that if replayed"
     )
     training_set: PositiveInt | None = Field(default=None, description="days of training sets")
+    static_set: PositiveInt | None = Field(
+        default=None, description="days of gaps that static baselines were trained on"
+    )
     denoising: PositiveInt | None = Field(default=None, description="days of what denoising did to the mix")
     checkpoint: PositiveInt | None = Field(
         default=None, description="days of checkpoints, with their models; what serves stays"
+    )
+    static_baseline: PositiveInt | None = Field(
+        default=None, description="days of static baselines; their models go with those of checkpoint"
     )
     predictions: PositiveInt | None = Field(default=None, description="days of what models wrote")
     evaluated_model: PositiveInt | None = Field(default=None, description="days of comparisons")

@@ -55,12 +55,13 @@ def evaluate_day(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> DayEvaluation:
-    """Compare the day's candidate with the base model and with what serves, and replace the day's rows.
+    """Compare the day's candidate with the base model, with what serves and, where there is one, with the static
+    baseline; replace the day's rows.
 
     A day without a candidate or without held-out gaps compares nothing and leaves no rows.
 
     Raises:
-        ProvenanceMismatch: the checkpoint is not the one that today's lineage asks for.
+        ProvenanceMismatch: the checkpoint, or the static baseline, is not the one that today's lineage asks for.
         TableMissing: an earlier stage was never materialized.
     """
     held_out, n_seen = held_out_gaps(lake, day, settings)
@@ -72,6 +73,11 @@ def evaluate_day(
     serving = champions.current(lake, day, base)
     started_from = serving.digest if settings.training.start_from == "champion" else base.digest
     candidates.verify(lake, day, candidate, started_from=started_from, settings=settings)
+    baseline = candidates.of_day(lake, day, base, "static_baseline")
+    static = {}
+    if not isinstance(baseline, NoCandidate):
+        candidates.verify_static(lake, day, baseline, base=base, settings=settings)
+        static["static"] = baseline
     logged = decisions.read(
         lake,
         day - timedelta(days=settings.window.days),
@@ -87,6 +93,7 @@ def evaluate_day(
         held_out,
         {
             "base": base,
+            **static,
             "champion": ResolvedModel(base.name, serving.path, serving.digest),
             "candidate": candidate,
         },
@@ -100,7 +107,7 @@ def evaluate_day(
 
 
 def leaks(lake: Lake, day: date, settings: Settings) -> int:
-    """Count the gaps that models were compared on and that the day's training set holds, or nearly."""
+    """Count the gaps that models were compared on and that a set they were trained on holds, or nearly."""
     compared = lake.read("predictions", [day]).select("sample_id").unique()
     samples = lake.read("scored_samples", [day]).join(compared, on="sample_id", how="semi").collect()
     return samples.height - unseen(lake, day, samples, settings).height
@@ -118,10 +125,12 @@ def held_out_gaps(lake: Lake, day: date, settings: Settings) -> tuple[pl.DataFra
 
 
 def unseen(lake: Lake, day: date, samples: pl.DataFrame, settings: Settings) -> pl.DataFrame:
-    """Return the samples that the training set of `day` does not hold, nor nearly."""
-    if samples.is_empty() or not lake.exists("training_set"):
+    """Return the samples that neither the training set of `day` nor its static set holds, nor nearly."""
+    sets = [lake.read(table, [day]) for table in ("training_set", "static_set") if lake.exists(table)]
+    if samples.is_empty() or not sets:
         return samples
-    trained_on = lake.read("training_set", [day])
+    asked = ("sample_id", "content_hash", "prefix", "middle", "suffix")
+    trained_on = pl.concat(one.select(asked) for one in sets)
     left = samples.join(trained_on.select("content_hash").unique().collect(), on="content_hash", how="anti")
     similarity = settings.window.near_duplicate_similarity
     if similarity is None:

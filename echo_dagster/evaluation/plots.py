@@ -48,7 +48,7 @@ __all__ = [
 #: The reasons of denoising.
 _CUT_COLOURS = {"ppl_low": GREEN, "ppl_high": VERMILION, "ifd_above_one": PURPLE}
 _REASON_COLOURS = (VERMILION, AMBER, PURPLE, GREEN)
-ROLE_COLOURS = {"base": MUTED, "champion": AMBER, "candidate": BLUE}
+ROLE_COLOURS = {"base": MUTED, "static": GREEN, "champion": AMBER, "candidate": BLUE}
 
 #: More rows than this in one plot cannot be read; the rest is one row named so.
 MAX_ROWS = 24

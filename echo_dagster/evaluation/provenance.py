@@ -11,31 +11,32 @@ from pathlib import Path
 from typing import Any
 
 FILE = "provenance.json"
-_REMEDY = "materialize `checkpoint` for this day again, then evaluate it"
 
 
 class ProvenanceMismatch(RuntimeError):
     """A checkpoint made from something else than today's lineage. The message lists every difference."""
 
 
-def verify_provenance(checkpoint_dir: Path, expected: Mapping[str, Any]) -> dict[str, Any]:
+def verify_provenance(
+    checkpoint_dir: Path, expected: Mapping[str, Any], asset: str = "checkpoint"
+) -> dict[str, Any]:
     """Return the record beside a checkpoint after checking that it says all that is `expected`.
 
     Each expected name is a key of the record; `a.b` is key `b` of the object under `a`. Keys that are not
-    expected are not looked at.
+    expected are not looked at. `asset` is the one that trains the checkpoint.
 
     Raises:
         ProvenanceMismatch: the record is missing, unreadable, or differs.
     """
-    file = checkpoint_dir / FILE
+    file, remedy = checkpoint_dir / FILE, f"materialize `{asset}` for this day again, then evaluate it"
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ProvenanceMismatch(
-            f"{file} is missing, so nobody can say what was trained there; {_REMEDY}"
+            f"{file} is missing, so nobody can say what was trained there; {remedy}"
         ) from error
     except ValueError as error:
-        raise ProvenanceMismatch(f"{file} is not JSON: {error}; {_REMEDY}") from error
+        raise ProvenanceMismatch(f"{file} is not JSON: {error}; {remedy}") from error
     differences = [
         f"  - {name}: the checkpoint was made with {_shown(found)}, expected {_shown(wanted)}"
         for name, wanted in expected.items()
@@ -45,7 +46,7 @@ def verify_provenance(checkpoint_dir: Path, expected: Mapping[str, Any]) -> dict
         raise ProvenanceMismatch(
             f"{checkpoint_dir} is not the checkpoint of today's lineage:\n"
             + "\n".join(differences)
-            + f"\n{_REMEDY}"
+            + f"\n{remedy}"
         )
     return dict(record)
 

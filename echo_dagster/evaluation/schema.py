@@ -4,8 +4,9 @@ import polars as pl
 
 from echo_dagster.events import TIMESTAMP
 
-#: Who is compared: the base model, what serves today, and what was trained for today.
-ROLES = ("base", "champion", "candidate")
+#: Who is compared: the base model, the base model trained on plain code (not every day), what serves today, and
+#: what was trained for today.
+ROLES = ("base", "static", "champion", "candidate")
 
 #: `predictions`: one row per held-out gap and role. What each model wrote, for reading and for recounting.
 PREDICTION_SCHEMA = pl.Schema(

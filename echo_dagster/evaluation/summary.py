@@ -29,7 +29,14 @@ LOWER_IS_BETTER = ("middle_nats_per_token",)
 #: Users differ more than their gaps do, so they are resampled whole. Fewer say too little of how they differ.
 MIN_USERS = 10
 
-_PAIRS: tuple[tuple[str, str | None], ...] = (("candidate", "base"), ("candidate", "champion"))
+#: Every role against the base model, and the candidate against whom it has to beat.
+_PAIRS: tuple[tuple[str, str | None], ...] = (
+    ("static", "base"),
+    ("champion", "base"),
+    ("candidate", "base"),
+    ("candidate", "champion"),
+    ("candidate", "static"),
+)
 
 
 def summarise(predictions: pl.DataFrame, settings: Evaluation) -> pl.DataFrame:

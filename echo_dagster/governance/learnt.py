@@ -16,7 +16,7 @@ import polars as pl
 
 from echo_dagster.forgotten import EVIDENCE
 from echo_dagster.lake import Lake, VersionGone
-from echo_dagster.optimization.schema import samples_digest
+from echo_dagster.optimization.schema import read_from, samples_digest
 
 _COUNTED, _SET_OF_DAY, _WINDOW, _ANCESTOR = EVIDENCE
 
@@ -30,7 +30,8 @@ class Model:
     digest: str | None
     started_from: str
     samples_digest: str
-    version: int  # of the table `training_set`
+    table: str  # that its samples were read from
+    version: int  # of that table
     sample_days: tuple[date, ...]
 
 
@@ -44,10 +45,10 @@ class Learnt:
 
 
 def trainings(lake: Lake, data_dir: Path) -> list[Model]:
-    """Return every training of the pipeline: those on record in `checkpoint`, and those that have a directory."""
+    """Return every training of the pipeline: those on record in a table, and those that have a directory."""
     found: dict[Path, Model] = {}
-    if lake.exists("checkpoint"):
-        rows = lake.read("checkpoint").filter(pl.col("status") == "trained")
+    for table in filter(lake.exists, ("checkpoint", "static_baseline")):
+        rows = lake.read(table).filter(pl.col("status") == "trained")
         for path, provenance in rows.select("path", "provenance").collect().iter_rows():
             found |= _model(Path(path), json.loads(provenance))
     for file in sorted(data_dir.glob("checkpoints/*/*/job.json")):
@@ -93,9 +94,9 @@ def _of_one(lake: Lake, model: Model, person: str, samples: set[str]) -> tuple[s
     if frozen is not None:  # it is not finished
         return _COUNTED, len(frozen & samples)
     try:
-        return _COUNTED, _count(lake.read_version("training_set", model.version, model.day).filter(theirs))
+        return _COUNTED, _count(lake.read_version(model.table, model.version, model.day).filter(theirs))
     except VersionGone:
-        now = lake.read("training_set", [model.day])
+        now = lake.read(model.table, [model.day])
     if n := _count(now.filter(theirs)):
         return _SET_OF_DAY, n
     in_window = _count(lake.read("scored_samples", model.sample_days).filter(theirs))
@@ -112,6 +113,7 @@ def _model(path: Path, told: Mapping[str, Any]) -> dict[Path, Model]:
     lineage = told["lineage"]
     if "tables" not in lineage:
         return {}
+    table, version = read_from(lineage)
     return {
         path: Model(
             day=date.fromisoformat(lineage["day"]),
@@ -119,7 +121,8 @@ def _model(path: Path, told: Mapping[str, Any]) -> dict[Path, Model]:
             digest=told.get("model_digest"),
             started_from=(told.get("started_from") or told["model"])["digest"],
             samples_digest=told["samples"]["digest"] if "started_from" in told else told["samples_digest"],
-            version=lineage["tables"]["training_set"],
+            table=table,
+            version=version,
             sample_days=tuple(date.fromisoformat(day) for day in lineage["sample_days"]),
         )
     }

@@ -20,6 +20,9 @@ from echo_dagster.governance.forget import remove_rows
 from echo_dagster.lake import Lake
 from echo_dagster.settings import Settings
 
+#: What is on record of models whose directories stay as long as one of them serves.
+_OF_MODELS = ("checkpoint", "static_baseline")
+
 
 class InputGone(LookupError):
     """Days whose input is past its retention: to make them again would leave them empty."""
@@ -57,7 +60,7 @@ def retain(lake: Lake, settings: Settings, now: datetime) -> Retained:
     dropped = {}
     for table, first in first_days.items():
         if lake.exists(table):
-            dropped[table] = lake.drop_days(table, first, served if table == "checkpoint" else ())
+            dropped[table] = lake.drop_days(table, first, served if table in _OF_MODELS else ())
     if "checkpoint" in first_days:
         removed += _remove_models(settings.data_dir, first_days["checkpoint"], served)
     if settings.retention.reports is not None:

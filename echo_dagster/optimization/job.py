@@ -173,14 +173,16 @@ def home_of_day(settings: Settings, day: date) -> Path:
     return settings.data_dir / "checkpoints" / day.isoformat()
 
 
-def lineage_of_day(day: date, rows: pl.DataFrame, version: int, training: Training) -> dict[str, Any]:
+def lineage_of_day(
+    day: date, rows: pl.DataFrame, version: int, training: Training, table: str = "training_set"
+) -> dict[str, Any]:
     """Return what samples of the training set of `day` were made of, for the record of their training.
 
-    `version` is that of the table `training_set` from which the rows were read.
+    `version` is that of the `table` from which the rows were read.
     """
     return {
         "day": day.isoformat(),
-        "tables": {"training_set": version},
+        "tables": {table: version},
         "sample_days": sorted({str(sample_day) for sample_day in rows["sample_day"].to_list()}),
         "cohorts": dict(rows.group_by(pl.col("cohort").fill_null("none")).len().sort("cohort").iter_rows()),
         "start_from": training.start_from,

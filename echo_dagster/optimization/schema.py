@@ -1,13 +1,16 @@
-"""The columns of `checkpoint`, one row a day; and what of a training set and of the settings the weights depend on."""
+"""The columns of `checkpoint` and `static_baseline`, one row a day; and what of a training set and of the settings the
+weights depend on.
+"""
 
 import json
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
 import polars as pl
 
 from echo_dagster.optimization.hosts import with_ranks
-from echo_dagster.settings import Training
+from echo_dagster.settings import Settings, Training
 
 #: What training reads of a sample.
 TRAINED_COLUMNS = ("sample_id", "language", "prefix", "suffix", "middle")
@@ -19,11 +22,20 @@ CHECKPOINT_SCHEMA = pl.Schema(
         "path": pl.String(),  # the model directory
         "model_digest": pl.String(),
         "training_set_digest": pl.String(),  # of the samples, in the order of their ids
-        "training_set_version": pl.Int64(),  # of the table that they were read from
+        "training_set_version": pl.Int64(),  # of the table that they were read from: training_set, or static_set
         "n_samples": pl.Int64(),
         "steps": pl.Int64(),
         "final_loss_nats_per_token": pl.Float64(),  # mean over the last tenth of the steps
         "provenance": pl.String(),  # JSON: everything that the weights depend on, and what training measured
+    }
+)
+
+#: `static_baseline` adds whether it was trained on as many samples as the candidate.
+STATIC_SCHEMA = pl.Schema(
+    {
+        **CHECKPOINT_SCHEMA,
+        "n_wanted": pl.Int64(),  # samples of the day's training set
+        "shortfall": pl.String(),  # why there are fewer gaps than that; null where there are as many
     }
 )
 
@@ -38,6 +50,31 @@ def trained_settings(training: Training) -> dict[str, Any]:
         ValueError: the hostfile and other settings do not fit each other.
     """
     return with_ranks(training).model_dump(mode="json", exclude=_PLACES)
+
+
+def from_base(settings: Settings) -> Settings:
+    """Return settings whose trainings start from the base model."""
+    return settings.model_copy(
+        update={"training": settings.training.model_copy(update={"start_from": "base"})}
+    )
+
+
+def equal_to(training_set: pl.DataFrame) -> dict[str, Any]:
+    """Return what the record of a static baseline says of the training set that it is to be as large as."""
+    return {"n_wanted": training_set.height, "digest": samples_digest(training_set)}
+
+
+def n_trained(record: Mapping[str, Any]) -> int:
+    """Return how many samples a model was trained on: all but those that said when to stop and those left out."""
+    validation = record["validation"]
+    held = 0 if validation is None else validation["samples"] + validation["left_out"]
+    return int(record["samples"]["count"]) - held
+
+
+def read_from(lineage: Mapping[str, Any]) -> tuple[str, int]:
+    """Return the table that a training's samples were read from, and its version, as its lineage tells."""
+    ((table, version),) = lineage["tables"].items()
+    return table, version
 
 
 def samples_digest(training_set: pl.DataFrame) -> str:

@@ -2,7 +2,7 @@
 
 The code is that of the samples' own contexts, secrets masked: the files people work in. A gap begins where a line does,
 and is cut as C_N is (`truncate.py`), for a user who was shown what the sample's user wrote. What does not live here:
-which samples' files are taken, and how many (`window.py`).
+which samples' files are taken, and how many (`window.py`, and `static.py` for the static baseline).
 """
 
 from __future__ import annotations
@@ -33,24 +33,27 @@ _SEEN_CHARS = 8_000
 _MASK = "<secret:"
 
 
-def cut(samples: pl.DataFrame, count: int, tokenizer: Tokenizer, settings: Settings) -> pl.DataFrame:
+def cut(
+    samples: pl.DataFrame, count: int | None, tokenizer: Tokenizer, settings: Settings, turn: int = 0
+) -> pl.DataFrame:
     """Return at most `count` gaps (TRAINING_SCHEMA, `origin` plain), one of a file's view, in the order of `samples`.
 
     Where no whole statement can be cut, the next sample's file is taken. The same samples, settings and tokenizer give
-    the same gaps.
+    the same gaps. Each further `turn` cuts at another line of the same files; null cuts as many as there are.
     """
     rows = samples.select("sample_id", "prefix", "middle", "suffix", *_OF_FILE).iter_rows(named=True)
-    found: Iterator[dict[str, Any]] = filter(None, (_cut(row, tokenizer, settings) for row in rows))
+    found: Iterator[dict[str, Any]] = filter(None, (_cut(row, tokenizer, settings, turn) for row in rows))
     return pl.DataFrame(list(islice(found, count)), schema=TRAINING_SCHEMA, orient="row")
 
 
-def _cut(row: dict[str, Any], tokenizer: Tokenizer, settings: Settings) -> dict[str, Any] | None:
+def _cut(row: dict[str, Any], tokenizer: Tokenizer, settings: Settings, turn: int) -> dict[str, Any] | None:
     own = len(row["prefix"]), len(row["prefix"]) + len(row["middle"])
     text = row["prefix"] + row["middle"] + (row["suffix"] or "")
     starts = [line.end() for line in _LINE_START.finditer(text) if not own[0] <= line.end() < own[1]]
-    if not starts:
+    if turn >= len(starts):
         return None
-    start = Random(f"{settings.window.seed}:{row['sample_id']}").choice(starts)
+    # all of them, so that each turn has another one, and the first has the same however many follow
+    start = Random(f"{settings.window.seed}:{row['sample_id']}").sample(starts, len(starts))[turn]
     before, final, after = text[:start], text[start : start + _SEEN_CHARS], text[start + _SEEN_CHARS :]
     limits = settings.truncation
     middle = truncate.middle(
@@ -70,12 +73,13 @@ def _cut(row: dict[str, Any], tokenizer: Tokenizer, settings: Settings) -> dict[
         return None
     (prefix,) = budget.tails(tokenizer, [before], limits.prefix_tokens)
     (suffix,) = budget.heads(tokenizer, [text[end:]], limits.suffix_tokens)
+    name = f"{row['sample_id']}:{turn}" if turn else row["sample_id"]
     # Where the log shows nothing behind the gap, nobody knows whether the file ends there.
     known = None if row["suffix"] is None else suffix.text
     return {
         **dict.fromkeys(TRAINING_SCHEMA),
         **{name: row[name] for name in _OF_FILE},
-        "sample_id": "plain_" + sha256(row["sample_id"].encode()).hexdigest()[:24],
+        "sample_id": "plain_" + sha256(name.encode()).hexdigest()[:24],
         "prefix": prefix.text,
         "prefix_tokens": prefix.tokens,
         "suffix": known,

@@ -139,10 +139,10 @@ def write_training_set(
     return built
 
 
-def leaks(lake: Lake, day: date, settings: Settings) -> dict[str, int]:
+def leaks(lake: Lake, day: date, settings: Settings, table: str = "training_set") -> dict[str, int]:
     """Count what must not be in the training set of `day`: held-out or forgotten users, and that day or a later one."""
     window = settings.window
-    rows = lake.read("training_set", [day]).select("user_id", "sample_day", "closed_at").collect()
+    rows = lake.read(table, [day]).select("user_id", "sample_day", "closed_at").collect()
     midnight = datetime.combine(day, time(), UTC)
     return {
         "held_out_user_samples": int(

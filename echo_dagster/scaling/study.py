@@ -37,7 +37,7 @@ from echo_dagster.experiments.training import Ran, train_and_ask
 from echo_dagster.lake import Lake
 from echo_dagster.models import ResolvedModel
 from echo_dagster.optimization import job
-from echo_dagster.optimization.schema import TRAINED_COLUMNS
+from echo_dagster.optimization.schema import TRAINED_COLUMNS, from_base
 from echo_dagster.scaling.fit import fit, in_words
 from echo_dagster.scaling.schema import FIT_SCHEMA, SCALING_SCHEMA
 from echo_dagster.scaling.shares import Size, sizes
@@ -119,8 +119,7 @@ def study_day(lake: Lake, day: date, base: ResolvedModel, settings: Settings, *,
     def ask(model: ResolvedModel, who: str) -> pl.DataFrame:
         return answers(model, held_out, settings, fitted, bar, who)
 
-    from_base = settings.training.model_copy(update={"start_from": "base"})
-    training = settings.model_copy(update={"training": from_base})
+    training = from_base(settings)
     seeds = tuple(settings.training.seed + nth for nth in range(settings.scaling.seeds))
     out = job.home_of_day(settings, day)
     of_base = ask(base, "base")
@@ -129,7 +128,7 @@ def study_day(lake: Lake, day: date, base: ResolvedModel, settings: Settings, *,
     for size in taken:
         drawn = compare.sample(rows, size.n_samples, settings.window.seed)
         name = f"{size.n_samples:,} samples"
-        lineage = job.lineage_of_day(day, drawn, versions["training_set"], from_base)
+        lineage = job.lineage_of_day(day, drawn, versions["training_set"], training.training)
         runs = train_and_ask(name, drawn, seeds, base, training, out, lineage, done, ask, bar)
         arms.append(Arm(size, tuple(runs)))
     scaling = pl.concat(_rows(arm, of_base, settings.evaluation) for arm in arms)

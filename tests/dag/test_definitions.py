@@ -9,7 +9,7 @@ GROUPS = {
     "acquisition": {"raw_events"},
     "extraction": {"gap_sessions"},
     "refinery": {"filtered_samples", "balanced_samples", "scored_samples", "training_set"},
-    "optimization": {"base_model", "checkpoint"},
+    "optimization": {"base_model", "checkpoint", "static_baseline"},
     "evaluation": {"online_metrics", "evaluated_model", "champion", "report", "scaling"},
 }
 ON_DEMAND = {"scaling"}

@@ -7,22 +7,28 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 import pytest
-from house import DATA, build_house
+import yaml
+from house import CONFIG, DATA, build_house
 from logs import write_day
 from typer.testing import CliRunner
 
 from assets import runs
+from echo_dagster import models
 from echo_dagster.cli import app
+from echo_dagster.optimization.schema import samples_digest
 from echo_dagster.scaling import study
 from echo_dagster.settings import Retention
 
 FIRST = date(2022, 9, 5)
-MODEL = ("training_set", "checkpoint", "evaluated_model", "champion", "report")
+MODEL = ("training_set", "checkpoint", "static_baseline", "evaluated_model", "champion", "report")
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, tiny_settings):
-    house = build_house(tmp_path_factory.mktemp("trained"), tiny_settings)
+    asked = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))["evaluation"]
+    house = build_house(
+        tmp_path_factory.mktemp("trained"), tiny_settings, evaluation={**asked, "static_baseline_days": 1}
+    )
     days = [FIRST + timedelta(days=ahead) for ahead in range(3)]
     for day in days:
         write_day(house.landing, day)
@@ -116,6 +122,69 @@ def test_running_the_training_again_gives_the_same_weights(trained):
     assert row(house, "checkpoint", days[2])["model_digest"] == before["model_digest"]
 
 
+def equal_samples(house) -> list:
+    key = dg.AssetCheckKey(dg.AssetKey("static_baseline"), "equal_samples")
+    return house.instance.event_log_storage.get_asset_check_execution_history(key, limit=9)
+
+
+def test_a_static_baseline_is_trained_as_the_candidate_is_on_as_many_gaps_of_the_same_files(trained):
+    house, days = trained
+    candidate, baseline = row(house, "checkpoint", days[2]), row(house, "static_baseline", days[2])
+    assert baseline["n_samples"] == baseline["n_wanted"] == candidate["n_samples"] >= 8
+    assert baseline["shortfall"] is None and baseline["steps"] == candidate["steps"]
+    mine, theirs = (json.loads(one["provenance"]) for one in (baseline, candidate))
+    for same in ("training", "deepspeed", "started_from", "fim", "code_digest"):
+        assert mine[same] == theirs[same]
+    assert mine["lineage"]["equal_to"]["digest"] == theirs["samples"]["digest"] != mine["samples"]["digest"]
+    assert models.digest(Path(baseline["path"])) == baseline["model_digest"] != candidate["model_digest"]
+    static, echo = (house.lake.read(name, [days[2]]).collect() for name in ("static_set", "training_set"))
+    assert static.height == echo.height and set(static["document"]) <= set(echo["document"])
+    assert samples_digest(static) == mine["samples"]["digest"]
+    (check, *_) = equal_samples(house)
+    told = check.event.dagster_event.event_specific_data
+    assert told.passed and {one.value for one in told.metadata.values()} == {static.height}
+    (event,) = house.instance.fetch_materializations(dg.AssetKey("static_baseline"), limit=1).records
+    shown = event.asset_materialization.metadata
+    assert sum(one.data["n_static_set"] for one in shown["mix"].records) == static.height
+    assert (
+        "data:image/png;base64," in shown["loss_plot"].value and "duplicate" in shown["gaps_left_out"].value
+    )
+
+
+def test_the_static_baseline_answers_the_same_gaps(trained):
+    house, days = trained
+    found = house.lake.read("evaluated_model", [days[2]]).collect()
+    pairs = set(found.select("role", "versus").rows())
+    assert {("static", None), ("static", "base"), ("candidate", "static")} <= pairs
+    digests = dict(found.select("role", "model_digest").unique().rows())
+    assert digests["static"] == row(house, "static_baseline", days[2])["model_digest"]
+    answered = (
+        house.lake.read("predictions", [days[2]]).collect().group_by("role").agg(pl.col("sample_id").sort())
+    )
+    assert answered["sample_id"].n_unique() == 1 and answered.height == 4
+
+
+def test_a_day_without_a_candidate_has_no_static_baseline_and_says_why(trained):
+    house, days = trained
+    told = row(house, "static_baseline", days[0])
+    assert told["status"] == "skipped" and told["reason"].startswith(
+        f"no candidate: the training set of {days[0]}"
+    )
+    assert house.lake.read("static_set", [days[0]]).collect().is_empty()
+    assert "static" not in house.lake.read("evaluated_model", [days[0]]).collect()["role"]
+
+
+def test_a_static_baseline_of_other_samples_is_refused(trained):
+    house, days = trained
+    static = house.lake.read("static_set", [days[2]]).collect()
+    house.lake.replace("static_set", static.head(9), [days[2]])
+    failed = house.run("evaluated_model", first=days[2], fails=True)
+    (error,) = [event for event in failed.all_events if event.is_step_failure]
+    told = error.step_failure_data.error.to_string()
+    assert "samples.count" in told and "materialize `static_baseline` for this day again" in told
+    house.lake.replace("static_set", static, [days[2]])
+
+
 @pytest.fixture(scope="module")
 def scaled(trained):
     """A study of growing shares by the command, which did not get to clearing up; then by its job, which did."""
@@ -176,8 +245,9 @@ def test_the_whole_set_is_the_candidate_itself_compared_as_every_day(trained, sc
 def test_a_study_that_runs_again_goes_on_with_what_is_done_and_leaves_what_serves(trained, scaled):
     house, days = trained
     told, left, candidate, *_ = scaled
-    assert len(left) == 2 and candidate in left
-    assert [path for path in left if path.exists()] == [candidate]
+    baseline = Path(row(house, "static_baseline", days[2])["path"])
+    assert len(left) == 3 and {candidate, baseline} < set(left)
+    assert {path for path in left if path.exists()} == {candidate, baseline}
     before = json.loads(told.stdout)["scaling"]
     after = house.lake.read("scaling", [days[2]]).collect().drop("day").to_dicts()
     assert sorted(before, key=str) == sorted(after, key=str)
@@ -207,7 +277,11 @@ def test_forgetting_a_person_names_the_model_that_learnt_from_them(trained):
     person, samples = made_of.group_by("user_id").len().sort("len", "user_id").row(-1)
     record, serving = row(house, "checkpoint", days[2]), row(house, "champion", days[2])["model_digest"]
     removed = runs.forget(house.defs, house.settings, person, instance=house.instance)
-    (listed,) = removed.models.drop("forgotten_at").to_dicts()
+    models_of = removed.models.drop("forgotten_at")
+    baseline = pl.col("path") == row(house, "static_baseline", days[2])["path"]
+    (noted,) = models_of.filter(baseline).to_dicts()
+    assert noted["evidence"] == "its_training_set" and noted["n_samples"] == removed.rows["static_set"] > 0
+    (listed,) = models_of.filter(~baseline).to_dicts()
     assert listed == {
         "day": days[2],
         "pseudonym": person,

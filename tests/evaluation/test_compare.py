@@ -94,7 +94,9 @@ def test_nothing_held_out_is_said_and_not_measured(tiny_base):
 
 
 def test_unknown_roles_are_refused(tiny_base):
-    with pytest.raises(ValueError, match="roles are some of base, champion, candidate; got challenger"):
+    with pytest.raises(
+        ValueError, match="roles are some of base, static, champion, candidate; got challenger"
+    ):
         compare(held_out(2), {"challenger": tiny_base}, FIM, SETTINGS)
 
 

@@ -66,6 +66,7 @@ def test_every_role_metric_slice_and_pair_is_there_once():
         ("base", None),
         ("champion", None),
         ("candidate", None),
+        ("champion", "base"),
         ("candidate", "base"),
         ("candidate", "champion"),
     }
