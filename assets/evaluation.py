@@ -32,7 +32,7 @@ def online_metrics(
 ) -> dg.MaterializeResult:
     """Acceptance rate, generation rate, kept rate and persistence, by model, language and cohort."""
     check_inputs(context, settings, lake, "gap_sessions")
-    measured = online.measure_days(lake, days(context))
+    measured = online.measure_days(lake, days(context), settings.evaluation)
     return dg.MaterializeResult(metadata={**rows(measured.height, context), "metrics": frame_table(measured)})
 
 

@@ -122,9 +122,14 @@ class Lake:
         table: str,
         name: str | None = None,
         version: int | None = None,
+        days: Sequence[date] | None = None,
     ) -> None:
-        """Make `table` readable in DuckDB under `name` (its own by default), without an extension, streaming."""
-        connection.register(name or table, self._open(table, version).to_pyarrow_dataset())
+        """Make `table`, or only some `days` of it, readable in DuckDB under `name` (its own by default), without an
+        extension, streaming. Files of other days are not opened.
+        """
+        only = None if days is None else _of_days(days)
+        dataset = self._open(table, version).to_pyarrow_dataset(file_pruning_predicate=only)
+        connection.register(name or table, dataset)
 
     def replace(
         self,

@@ -348,6 +348,13 @@ class Evaluation(_Section):
     max_decisions: PositiveInt = Field(
         default=50_000, description="decisions it is fitted on; beyond, a seeded sample"
     )
+    shadowed_shown: PositiveInt = Field(
+        default=25,
+        description="undismissed proposals a day, none accepted, that make a user one who does not see them",
+    )
+    min_group_users: PositiveInt = Field(
+        default=1, description="users below which a group's online metrics are not told; 1 tells all"
+    )
     seed: int = Field(default=17, description="the same seed draws the same samples")
 
 
@@ -377,6 +384,8 @@ class Retention(_Section):
     quarantined_events: PositiveInt | None = Field(default=None, description="days of what could not be read")
     gap_sessions: PositiveInt | None = Field(default=None, description="days of gaps; more than window.days")
     online_metrics: PositiveInt | None = Field(default=None, description="days of online metrics")
+    online_users: PositiveInt | None = Field(default=None, description="days of their sums by user")
+    trends: PositiveInt | None = Field(default=None, description="days of online metrics over all languages")
     filtered_samples: PositiveInt | None = Field(default=None, description="days of filtered samples")
     balanced_samples: PositiveInt | None = Field(default=None, description="days of balanced samples")
     rejected_samples: PositiveInt | None = Field(default=None, description="days of reasons for dropping")

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -27,6 +28,8 @@ Floats = npt.NDArray[np.float64]
 
 #: Draws held in memory at a time; 2**20 are 8 MB.
 _CHUNK_DRAWS = 2**20
+#: Draws of so few units are kept for the next group of as many: 6 MB each.
+_KEPT_DRAWS = 750_000
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,7 @@ def ratios(
     if not denominators.any(axis=0).all():
         raise ValueError("the mean of no values does not exist")
     above, below = _by_unit(numerators, units), _by_unit(denominators, units)
-    drawn = _drawn_ratios(above, below, resamples, np.random.default_rng(seed))
+    drawn = _drawn_ratios(above, below, resamples, seed)
     centres = numerators.sum(axis=0) / denominators.sum(axis=0)
     counts = np.count_nonzero(denominators, axis=0)
     return [
@@ -164,11 +167,11 @@ def _by_unit(columns: Floats, units: Sequence[str] | None) -> Floats:
     return np.stack(sums, axis=1).astype(np.float64)
 
 
-def _drawn_ratios(above: Floats, below: Floats, resamples: int, rng: np.random.Generator) -> Floats:
+def _drawn_ratios(above: Floats, below: Floats, resamples: int, seed: int) -> Floats:
     """Return the ratio of each resample and column; NaN where a resample has no denominator."""
     ratios = np.full((resamples, above.shape[1]), np.nan)
     start = 0
-    for times in _times_drawn(len(above), resamples, rng):
+    for times in _times_drawn(len(above), resamples, seed):
         part = ratios[start : start + len(times)]
         total = times @ below
         np.divide(times @ above, total, out=part, where=total > 0)
@@ -176,13 +179,25 @@ def _drawn_ratios(above: Floats, below: Floats, resamples: int, rng: np.random.G
     return ratios
 
 
-def _times_drawn(n: int, resamples: int, rng: np.random.Generator) -> Iterator[Floats]:
+def _times_drawn(n: int, resamples: int, seed: int) -> Iterator[Floats]:
     """Yield, for some resamples at a time, how often each of `n` units is in each of them."""
+    if n * resamples <= _KEPT_DRAWS:
+        yield _kept_draws(n, resamples, seed)
+        return
+    rng = np.random.default_rng([seed, n])
     rows = max(1, _CHUNK_DRAWS // n)
     for start in range(0, resamples, rows):
-        some = min(rows, resamples - start)
-        places = rng.integers(0, n, size=(some, n)) + n * np.arange(some)[:, None]
-        yield np.bincount(places.ravel(), minlength=some * n).reshape(some, n).astype(np.float64)
+        yield _drawn(rng, min(rows, resamples - start), n)
+
+
+@lru_cache(maxsize=32)
+def _kept_draws(n: int, resamples: int, seed: int) -> Floats:
+    return _drawn(np.random.default_rng([seed, n]), resamples, n)
+
+
+def _drawn(rng: np.random.Generator, resamples: int, n: int) -> Floats:
+    places = rng.integers(0, n, size=(resamples, n)) + n * np.arange(resamples)[:, None]
+    return np.bincount(places.ravel(), minlength=resamples * n).reshape(resamples, n).astype(np.float64)
 
 
 def _expanded_tail(confidence: float, n: int, effective: float) -> float:

@@ -1,5 +1,7 @@
 """The columns of the tables that evaluation writes."""
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from echo_dagster.events import TIMESTAMP
@@ -53,22 +55,77 @@ CHAMPION_SCHEMA = pl.Schema(
     }
 )
 
-#: `online_metrics`: one row per model x language x cohort.
-ONLINE_SCHEMA = pl.Schema(
+#: Seconds after acceptance at which the persistence curve is read.
+PERSISTENCE_SECONDS = (0, 30, 120, 300, 600, 900)
+
+#: Rates of users in whose hands a model was: name, what is counted, and of what. Both are columns of sums.
+RATES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "acceptance_rate": ("n_accepted", ("n_shown",)),
+    "weighted_acceptance_rate": ("accepted_chars", ("proposed_chars",)),
+    "generation_rate": ("tracked_chars", ("tracked_chars", "typed_chars")),
+    "kept_rate": ("kept_rates", ("n_kept",)),  # mean over accepted
+    "typed_through_share": ("n_typed_through", ("n_shown",)),
+    # of the characters accepted
+    **{
+        f"retained_{s}s_share": (f"retained_{s}s_chars", (f"watched_{s}s_chars",))
+        for s in PERSISTENCE_SECONDS
+    },
+}
+
+#: What adds up over users, groups and days.
+SUMS = pl.Schema(
     {
+        "n_shown": pl.Int64(),  # proposals, each once however often it was shown
+        "n_superseded": pl.Int64(),  # of those shown: replaced before the user could decide
+        "n_dismissed": pl.Int64(),
+        "n_accepted": pl.Int64(),
+        "n_typed_through": pl.Int64(),
+        "proposed_chars": pl.Int64(),
+        "accepted_chars": pl.Int64(),
+        "tracked_chars": pl.Int64(),  # accepted where typing is on record as well
+        "typed_chars": pl.Int64(),
+        "n_kept": pl.Int64(),  # accepted completions with a kept rate
+        "kept_rates": pl.Float64(),  # their sum
+        **{f"retained_{s}s_chars": pl.Int64() for s in PERSISTENCE_SECONDS},
+        **{f"watched_{s}s_chars": pl.Int64() for s in PERSISTENCE_SECONDS},
+    }
+)
+
+#: `online_users`: one row per user x model x language x cohort, from which intervals over any days are made.
+ONLINE_USER_SCHEMA = pl.Schema(
+    {
+        "user_id": pl.String(),
         "model": pl.String(),
         "language": pl.String(),
         "cohort": pl.String(),
-        "n_users": pl.Int64(),
-        "n_shown": pl.Int64(),
-        "n_superseded": pl.Int64(),  # of those shown: replaced before the user could decide
-        "n_accepted": pl.Int64(),
-        "acceptance_rate": pl.Float64(),
-        "weighted_acceptance_rate": pl.Float64(),  # accepted characters / proposed characters
-        "generation_rate": pl.Float64(),  # accepted characters / (typed + accepted characters)
-        "kept_rate": pl.Float64(),  # mean over accepted
-        "typed_through_share": pl.Float64(),
-        # of the characters accepted
-        **{f"retained_{s}s_share": pl.Float64() for s in (0, 30, 120, 300, 600, 900)},
+        "is_shadowed": pl.Boolean(),  # left out of the rates: another extension hides the proposals
+        **SUMS,
     }
 )
+
+_MEASURED = pl.Schema(
+    {
+        "n_users": pl.Int64(),  # those that the rates are of
+        **SUMS,
+        **{f"{rate}{end}": pl.Float64() for rate in RATES for end in ("", "_low", "_high")},
+        "latency_p50_ms": pl.Float64(),
+        "latency_p95_ms": pl.Float64(),
+        "n_shadowed_users": pl.Int64(),
+        "n_shadowed_shown": pl.Int64(),  # what they were shown, which is not in n_shown
+        "is_suppressed": pl.Boolean(),  # too few users: only n_users and n_shown are told
+    }
+)
+
+#: `online_metrics`: one row per model x language x cohort.
+ONLINE_SCHEMA = pl.Schema({"model": pl.String(), "language": pl.String(), "cohort": pl.String(), **_MEASURED})
+
+#: What a row of `trends` is of. What is not in its name is null: all models, say.
+GRAINS: Mapping[str, tuple[str, ...]] = {
+    "model_cohort": ("model", "cohort"),
+    "model": ("model",),
+    "cohort": ("cohort",),
+    "all": (),
+}
+
+#: `trends`: one row per grain and its groups, over all languages.
+TREND_SCHEMA = pl.Schema({"grain": pl.String(), "model": pl.String(), "cohort": pl.String(), **_MEASURED})

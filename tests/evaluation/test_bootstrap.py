@@ -73,3 +73,35 @@ def test_one_unit_has_a_mean_and_no_interval():
 def test_no_mean_is_made_up(values):
     with pytest.raises(ValueError, match=r"no values|not finite"):
         bootstrap.mean(values)
+
+
+def test_a_ratio_of_sums_has_the_interval_of_the_mean_that_it_is():
+    rng = np.random.default_rng(3)
+    counts = rng.integers(1, 40, 60)
+    values = [rng.normal(unit % 5, 1, count) for unit, count in enumerate(counts)]
+    units = np.repeat([f"u{unit}" for unit in range(60)], counts)
+    as_mean = bootstrap.mean(np.concatenate(values), units.tolist(), resamples=20_000)
+    sums = np.array([[found.sum()] for found in values])
+    (ratio,) = bootstrap.ratios(sums, counts[:, None].astype(float), resamples=20_000)
+    width = as_mean.high - as_mean.low
+    assert abs(ratio.low - as_mean.low) < 0.03 * width and abs(ratio.high - as_mean.high) < 0.03 * width
+
+
+def test_ratios_need_two_units_with_something_to_divide_by():
+    numerators = np.array([[1.0, 1.0], [2.0, 0.0], [0.0, 0.0]])
+    denominators = np.array([[2.0, 5.0], [4.0, 0.0], [0.0, 0.0]])
+    both, alone = bootstrap.ratios(numerators, denominators, resamples=500)
+    assert (both.low, both.high, both.n_units) == (0.5, 0.5, 2)  # both that have one agree
+    assert (alone.value, alone.low, alone.high, alone.n_units) == (0.2, None, None, 1)
+    with pytest.raises(ValueError, match="no values"):
+        bootstrap.ratios(np.ones((3, 1)), np.zeros((3, 1)))
+
+
+def test_many_units_in_parts_are_resampled_as_few_at_once(monkeypatch):
+    rng = np.random.default_rng(0)
+    above, below = rng.random((300, 2)), np.ones((300, 2))
+    once = bootstrap.ratios(above, below, resamples=2_000)
+    monkeypatch.setattr(bootstrap, "_KEPT_DRAWS", 0)
+    monkeypatch.setattr(bootstrap, "_CHUNK_DRAWS", 300 * 7)
+    for part, whole in zip(bootstrap.ratios(above, below, resamples=2_000), once, strict=True):
+        assert (part.low, part.high) == pytest.approx((whole.low, whole.high), rel=1e-12)
