@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from echo_dagster import cli_ablate, cli_export, cli_scale, terminal
+from echo_dagster import cli_ablate, cli_evaluate, cli_export, cli_scale, terminal
 from echo_dagster.cli_parts import CONFIG, DAY, failing_plainly, model_of, tell
 
 if TYPE_CHECKING:
@@ -238,46 +238,8 @@ def _train(prepared: Prepared, module: str) -> None:
         raise ValueError(job.why_failed(prepared.job, done.returncode))
 
 
-@app.command()
-def evaluate(
-    samples: Annotated[str, typer.Argument(help="held-out samples, scored or not")],
-    model: Annotated[Path, typer.Option(help="the candidate's model directory")],
-    out: Annotated[str, typer.Option(help="where the comparison goes, with its intervals")],
-    predictions: Annotated[str | None, typer.Option(help="where what each model wrote goes")] = None,
-    base: Annotated[
-        Path | None, typer.Option(help="compare with this; by default the configured base model")
-    ] = None,
-    config: Annotated[Path | None, CONFIG] = None,
-) -> None:
-    """Compare a model with the base model on held-out samples, with paired bootstrap intervals."""
-    import polars as pl
-
-    from echo_dagster import configuration, files
-    from echo_dagster.evaluation import compare
-    from echo_dagster.refinery.schema import SAMPLE_SCHEMA
-
-    with failing_plainly():
-        configured = configuration.load(config)
-        held_out = files.read(samples, SAMPLE_SCHEMA).with_columns(is_held_out_user=pl.lit(False))
-        models = {"base": model_of(configured, base), "candidate": model_of(configured, model)}
-        with terminal.bar("evaluating") as progress:
-            written, compared = compare.compare(
-                held_out, models, configured.base_model.fim, configured.evaluation, progress=progress
-            )
-        files.write(compared, out)
-        if predictions is not None:
-            files.write(written, predictions)
-    whole = compared.filter(pl.col("slice") == "all")
-    named = pl.when(pl.col("versus").is_null()).then("role").otherwise(pl.format("{} - {}", "role", "versus"))
-    for who, metric, value, low, high, n in (
-        whole.select(named, "metric", "value", "low", "high", "n_samples").sort("metric").iter_rows()
-    ):
-        terminal.console.print(
-            f"{metric:24} {who:18} {value:8.3f}  [{low:.3f}, {high:.3f}]  n={n}", highlight=False
-        )
-
-
 app.command(epilog=cli_ablate.EPILOG)(cli_ablate.ablate)
+app.command()(cli_evaluate.evaluate)
 app.command()(cli_scale.scale)
 app.command()(cli_export.export)
 

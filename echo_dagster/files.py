@@ -1,4 +1,5 @@
-"""Frames in files: NDJSON or Parquet by suffix, `-` for NDJSON on standard input or output.
+"""Frames in files: NDJSON or Parquet by suffix, `-` for NDJSON on standard input or output. CSV is written, for
+spreadsheets, and not read.
 
 What the command line reads and writes. Times are ISO 8601 in UTC with `Z`. A file is written whole or not at
 all. What does not live here: the lake (`lake.py`) and the logs of other tools (`acquisition/`).
@@ -81,7 +82,7 @@ def write(
     if schema is None:
         first = next(frames)
         schema, frames = first.schema, _before(first, frames)
-    kind = _kind(str(path))
+    kind = "csv" if Path(path).suffix.lower() == ".csv" else _kind(str(path))
     rows = 0
     with _target(str(path)) as file:
         if kind == "parquet":
@@ -92,7 +93,8 @@ def write(
                     rows += frame.height
         else:
             for frame in frames:
-                frame.with_columns(pl.col(pl.Datetime).dt.strftime(_ISO)).write_ndjson(file)
+                told = frame.with_columns(pl.col(pl.Datetime).dt.strftime(_ISO))
+                told.write_csv(file, include_header=not rows) if kind == "csv" else told.write_ndjson(file)
                 rows += frame.height
     return rows
 

@@ -131,12 +131,12 @@ def test_refine_score_and_evaluate_go_from_gaps_to_a_comparison(folder, gaps, ti
         "evaluate",
         root / "scored.parquet",
         "--model",
-        tiny_model_dir,
+        f"mine={tiny_model_dir}",
         "--out",
-        root / "compared.ndjson",
+        root / "compared.csv",
         *config,
     )
-    compared = pl.read_ndjson(root / "compared.ndjson")
+    compared = pl.read_csv(root / "compared.csv")
     tie = compared.filter(
         pl.col("versus") == "base", pl.col("metric") == "edit_similarity", pl.col("slice") == "all"
     )

@@ -13,8 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from echo_dagster.ablation.trials import Ablation, Trained
-from echo_dagster.evaluation.summary import LOWER_IS_BETTER
-from echo_dagster.experiments.telling import metric_name, provenance, trainings, with_interval
+from echo_dagster.experiments.telling import in_words, metric_name, provenance, trainings, with_interval
 
 #: So many reasons are told of an arm; the record has all.
 _REASONS = 3
@@ -50,15 +49,10 @@ def record(done: Ablation) -> dict[str, Any]:
 
 def verdict(row: Mapping[str, Any], *, is_same: bool = False) -> str:
     """Return in words what a difference says about the step. `is_same`: both arms were trained on the same samples."""
-    step, low, high = row["dropped"], row["low"], row["high"]
     if is_same:
         return "the same samples with and without it"
-    if low is None:
-        return "one independent unit gives no interval"
-    if low <= 0 <= high:
-        return "no difference within the interval"
-    is_better = (row["difference"] > 0) != (row["metric"] in LOWER_IS_BETTER)
-    return f"{'better' if is_better else 'worse'} with {step}"
+    told = in_words(row["metric"], row["difference"], row["low"], row["high"])
+    return f"{told} with {row['dropped']}" if told in ("better", "worse") else told
 
 
 def _arms(done: Ablation) -> Table:

@@ -1,1 +1,1 @@
-"""Models trained on different samples and asked the same held-out gaps: what ablation and scaling share."""
+"""Models asked the same held-out gaps: any set of them side by side, and what the experiments that train some share."""

@@ -5,10 +5,12 @@ What does not live here: what each of them found (`ablation/tables.py`, `scaling
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import polars as pl
 from rich.markup import escape
+from rich.table import Table
 
 from echo_dagster.evaluation.summary import LOWER_IS_BETTER
 from echo_dagster.models import ResolvedModel
@@ -24,6 +26,58 @@ def metric_name(metric: str) -> str:
 def with_interval(value: float, low: float | None, high: float | None) -> str:
     """Return a difference with its interval, where it has one, as a cell."""
     return escape(f"{value:+.3f}" + ("" if low is None else f" [{low:+.3f}, {high:+.3f}]"))
+
+
+def with_own_interval(value: float, low: float | None, high: float | None) -> str:
+    """Return a figure with its interval, where it has one, as a cell."""
+    return escape(f"{value:.3f}" + ("" if low is None else f" [{low:.3f}, {high:.3f}]"))
+
+
+def in_words(metric: str, difference: float, low: float | None, high: float | None) -> str:
+    """Return what a paired difference says: `better`, `worse`, or why it says neither."""
+    if low is None or high is None:
+        return "one independent unit gives no interval"
+    if low <= 0 <= high:
+        return "no difference within the interval"
+    return "better" if (difference > 0) != (metric in LOWER_IS_BETTER) else "worse"
+
+
+def compared(rows: pl.DataFrame, n_gaps: int) -> Iterator[Table]:
+    """Yield a table of the models' own figures and one of their paired differences, over all gaps.
+
+    `rows` is COMPARED_SCHEMA of `side_by_side.py`.
+    """
+    whole = rows.filter(pl.col("slice") == "all")
+    own = whole.filter(pl.col("versus").is_null())
+    names = own["model"].unique(maintain_order=True).to_list()
+    figures = Table(title=f"On {n_gaps:,} held-out gaps", title_justify="left")
+    figures.add_column("metric")
+    for name in names:
+        figures.add_column(escape(name), justify="right")
+    for (metric,), of_metric in own.group_by("metric", maintain_order=True):
+        cells = {
+            row["model"]: with_own_interval(row["value"], row["low"], row["high"])
+            for row in of_metric.iter_rows(named=True)
+        }
+        figures.add_row(metric_name(str(metric)), *(cells.get(name, "") for name in names))
+    yield figures
+    pairs = Table(title="Paired differences", title_justify="left")
+    for column in ("models", "metric"):
+        pairs.add_column(column)
+    pairs.add_column("difference", justify="right")
+    pairs.add_column("gaps", justify="right")
+    pairs.add_column("in words")
+    for row in whole.filter(pl.col("versus").is_not_null()).iter_rows(named=True):
+        told = row["value"], row["low"], row["high"]
+        pairs.add_row(
+            escape(f"{row['model']} - {row['versus']}"),
+            metric_name(row["metric"]),
+            with_interval(*told),
+            f"{row['n_samples']:,}",
+            in_words(row["metric"], *told),
+        )
+    if pairs.row_count:
+        yield pairs
 
 
 def trainings(records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

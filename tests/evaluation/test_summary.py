@@ -70,7 +70,7 @@ def test_every_role_metric_slice_and_pair_is_there_once():
         ("candidate", "base"),
         ("candidate", "champion"),
     }
-    assert evaluated.height == 5 * 4 * 3
+    assert evaluated.height == 6 * 4 * 3
     assert evaluated.select("role", "versus", "metric", "slice").is_unique().all()
     assert row(evaluated, "base", "edit_similarity", slice="held_out_users")["n_samples"] == 20
 
