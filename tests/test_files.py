@@ -113,7 +113,15 @@ def test_damage_is_one_clear_error_without_content(tmp_path, name, content):
 
 def test_a_suffix_that_means_nothing(tmp_path):
     with pytest.raises(files.FileMistake, match=r"\.ndjson, \.jsonl, \.json, \.parquet"):
-        files.write(FRAME, tmp_path / "a.csv")
+        files.write(FRAME, tmp_path / "a.txt")
+
+
+def test_csv_is_written_for_spreadsheets_with_one_header_and_not_read(tmp_path):
+    frames = (pl.DataFrame({"a": [n], "b": ["x,y"]}) for n in range(2))
+    assert files.write(frames, tmp_path / "a.csv") == 2
+    assert (tmp_path / "a.csv").read_text() == 'a,b\n0,"x,y"\n1,"x,y"\n'
+    with pytest.raises(files.FileMistake, match="expected a file name that ends in"):
+        files.read(tmp_path / "a.csv", SCHEMA)
 
 
 def test_what_fails_half_way_leaves_the_old_file(path):

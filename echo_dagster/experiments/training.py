@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import psutil
 
 from echo_dagster import models
 from echo_dagster.experiments.asking import Bar
+from echo_dagster.lake import Lake
 from echo_dagster.models import ResolvedModel
 from echo_dagster.optimization import job
 from echo_dagster.optimization.job import Job, TrainingMissing
@@ -86,6 +88,19 @@ def train_and_ask(
             model = ResolvedModel(base.name, prepared.result, record["model_digest"])
             done[prepared.digest] = Ran(record, ask(model, who), prepared.out)
         yield done[prepared.digest]
+
+
+def remove_models(lake: Lake, runs: Iterable[Ran]) -> None:
+    """Remove what was trained, but for models that a table names for any day: they may serve, or be compared.
+
+    They are told by digest, for a path can be written in several ways.
+    """
+    kept: set[str] = set()
+    for table in filter(lake.exists, ("checkpoint", "static_baseline", "champion")):
+        kept |= set(lake.read(table).select("model_digest").collect().to_series())
+    for run in runs:
+        if run.record["model_digest"] not in kept:
+            shutil.rmtree(run.out)
 
 
 def train(

@@ -13,8 +13,7 @@ again, the whole set is not trained again if it is the day's candidate, and rete
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -33,7 +32,7 @@ from echo_dagster.experiments.asking import (
     mean_over_seeds,
     silent,
 )
-from echo_dagster.experiments.training import Ran, train_and_ask
+from echo_dagster.experiments.training import Ran, remove_models, train_and_ask
 from echo_dagster.lake import Lake
 from echo_dagster.models import ResolvedModel
 from echo_dagster.optimization import job
@@ -135,7 +134,7 @@ def study_day(lake: Lake, day: date, base: ResolvedModel, settings: Settings, *,
     fits = _fits(arms, settings.evaluation)
     for table, found in (("scaling", scaling), ("scaling_fit", fits)):
         lake.replace(table, found.select(pl.lit(day).alias("day"), pl.all()), [day])
-    _remove_models(lake, done.values())
+    remove_models(lake, done.values())
     return Study(
         *(day, base, settings, rows.height, tuple(arms), tuple(left_out), seeds),
         *(of_base.height, n_seen, fitted, versions, scaling, fits),
@@ -225,17 +224,3 @@ def _fits(arms: Sequence[Arm], settings: Evaluation) -> pl.DataFrame:
             }
         )
     return pl.DataFrame(rows, schema=FIT_SCHEMA)
-
-
-def _remove_models(lake: Lake, runs: Iterable[Ran]) -> None:
-    """Remove what was trained, but for models that `checkpoint` or `champion` name for any day: they may serve.
-
-    They are told by digest, for a path can be written in several ways.
-    """
-    kept: set[str] = set()
-    for table in ("checkpoint", "champion"):
-        if lake.exists(table):
-            kept |= set(lake.read(table).select("model_digest").collect().to_series())
-    for run in runs:
-        if run.record["model_digest"] not in kept:
-            shutil.rmtree(run.out)

@@ -193,7 +193,7 @@ def scaled(trained):
     config = house.settings.data_dir.parent / "pipeline.yaml"
     arguments = ["--day", str(days[2]), "--plot", str(config.with_name("plot.png")), "--json", "-"]
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(study, "_remove_models", lambda *_: None)
+        patched.setattr(study, "remove_models", lambda *_: None)
         told = CliRunner().invoke(app, ["scale", *arguments, "--config", str(config)], env={"COLUMNS": "250"})
     assert told.exit_code == 0, told.output
     left = {path: (path / "history.json").stat().st_mtime_ns for path in candidate.parents[1].glob("*/model")}

@@ -16,7 +16,7 @@ from echo_dagster import models
 from echo_dagster.cli import app
 from echo_dagster.evaluation.user import UserFit
 from echo_dagster.experiments.asking import check_held_out
-from echo_dagster.experiments.training import Ran
+from echo_dagster.experiments.training import Ran, remove_models
 from echo_dagster.lake import Lake
 from echo_dagster.scaling import study, tables
 from echo_dagster.scaling.shares import Size
@@ -113,7 +113,9 @@ def test_the_record_is_plain_json_and_says_where_all_came_from(done):
     assert "data_dir" not in told["provenance"]["settings"]
 
 
-@pytest.mark.parametrize(("table", "day"), [("checkpoint", DAY), ("champion", date(2026, 1, 7))])
+@pytest.mark.parametrize(
+    ("table", "day"), [("checkpoint", DAY), ("static_baseline", DAY), ("champion", date(2026, 1, 7))]
+)
 def test_models_go_but_not_what_a_table_names_for_whatever_day(arms, tmp_path, table, day):
     lake = Lake(tmp_path / "lake")
     runs = [run for arm in arms for run in arm.runs]
@@ -122,7 +124,7 @@ def test_models_go_but_not_what_a_table_names_for_whatever_day(arms, tmp_path, t
     # named by another spelling of its path
     named = {"day": day, "path": "elsewhere", "model_digest": runs[2].record["model_digest"]}
     lake.replace(table, pl.DataFrame([named]), [day])
-    study._remove_models(lake, runs)
+    remove_models(lake, runs)
     assert [run.out.exists() for run in runs] == [False, False, True, False]
 
 
