@@ -236,7 +236,7 @@ def _masked(frame: pl.DataFrame, tokenizer: Tokenizer, settings: Settings) -> pl
     limits = settings.truncation
     prefixes, suffixes = _fitted(frame, "prefix"), _fitted(frame, "suffix")
     masked = [
-        _masked_sides(row)
+        masked_sides(row)
         for row in frame.select(*_ASKED, "prefix_context", "suffix_context").iter_rows(named=True)
     ]
     prefixes = _refit(
@@ -280,7 +280,7 @@ def _refit(
     return [anew.get(i, old) for i, old in enumerate(fitted)]
 
 
-def _masked_sides(row: dict[str, Any]) -> tuple[str, str]:
+def masked_sides(row: dict[str, Any]) -> tuple[str, str]:
     """Return what is kept of a prefix and a suffix with their secrets masked.
 
     A secret can begin before what is kept, go on behind it, or stand across what C_1 was to replace: all of C_0

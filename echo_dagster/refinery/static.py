@@ -16,19 +16,20 @@ from pathlib import Path
 import polars as pl
 from tokenizers import Tokenizer
 
-from echo_dagster.holdout import lots
 from echo_dagster.lake import Lake
 from echo_dagster.near_duplicates import COMPARED, near_duplicates, near_duplicates_of
-from echo_dagster.refinery import plain, strata, window
+from echo_dagster.refinery import plain, static_files, strata, window
 from echo_dagster.refinery.schema import TRAINING_SCHEMA
 from echo_dagster.settings import Settings
 from echo_dagster.workers import spread
 
 #: So many lines of a file are tried for gaps as long as the samples, and so many for gaps of any length.
 _TURNS_FOR_LENGTH, _TURNS = 4, 12
-#: Files in memory at a time, in each process; and how many are worth one.
-_BATCH = 256
+#: A process takes about two seconds to begin, and as many files as long to be cut.
 _FILES_WORTH_A_PROCESS = 1_000
+#: On either side of a sample so much of its file is looked at, for each token of the prefix: several times the context
+#: that a gap needs, so that nearly all have the whole of it.
+_CHARS_PER_TOKEN = 24
 #: What of a held-out gap is compared.
 _ASKED = ("sample_id", "content_hash", "prefix", "middle", "suffix")
 
@@ -54,10 +55,10 @@ def static_set(
     training_set: pl.DataFrame,
     held_out: pl.DataFrame,
     day: date,
+    lake: Lake,
     tokenizer: Tokenizer,
     settings: Settings,
     progress: Callable[[int, int], None] = lambda done, total: None,
-    folder: Path | None = None,
 ) -> StaticSet:
     """Cut as many gaps as the training set of `day` has samples, by language and length as far as the files allow.
 
@@ -65,16 +66,16 @@ def static_set(
         training_set: TRAINING_SCHEMA. Its samples' files are cut, so nobody who is not in it gets in.
         held_out: what models will be compared on, as far as `_ASKED`; nothing like it is taken.
         day: whose set it is.
+        lake: `gap_sessions` shows more of the files than the samples do.
         tokenizer: the base model's.
         settings: `window`, `truncation` and `quality` are used.
         progress: told how many gaps of how many there are.
-        folder: where there is room to compare them in, by default where temporary files go.
 
     Returns:
         the set, by `sample_id`. The same arguments give the same set.
     """
     files = training_set.filter(pl.col("origin") != "plain")
-    files = files.with_columns(lots(files["sample_id"], settings.window.seed)).sort("lot", "sample_id")
+    files = files.sort("sample_day", "sample_id")
     wanted, found = _strata(training_set), TRAINING_SCHEMA.to_frame()
     left_out = dict.fromkeys(("like_a_held_out_gap", "duplicate", "near_duplicate"), 0)
     for turn in range(_TURNS):
@@ -83,8 +84,9 @@ def static_set(
         if lacking.is_empty():
             break
         some = files.filter(pl.col("language").is_in(lacking["language"].unique().to_list()))
-        cut = pl.concat([TRAINING_SCHEMA.to_frame(), *_cut(some, turn, tokenizer, settings)])
-        found = _without_likes(found, cut, held_out, settings, left_out, folder)
+        cut = pl.concat([TRAINING_SCHEMA.to_frame(), *_cut(lake, some, turn, tokenizer, settings)])
+        # ids are digests: the order is the same for any number of processes, and has nothing of the files' own
+        found = _without_likes(found, cut.sort("sample_id"), held_out, settings, left_out, lake.root)
         progress(min(found.height, training_set.height), training_set.height)
     chosen = _chosen(found, wanted, training_set.height)
     left_out["not_needed"] = found.height - chosen.height
@@ -109,7 +111,7 @@ def write_static_set(
     """
     training_set = lake.read("training_set", [day]).select(TRAINING_SCHEMA.names()).collect()
     held_out = lake.read("scored_samples", [day]).select(_ASKED).collect()
-    made = static_set(training_set, held_out, day, tokenizer, settings, progress, lake.root)
+    made = static_set(training_set, held_out, day, lake, tokenizer, settings, progress)
     lake.replace("static_set", made.frame.select(pl.lit(day).alias("day"), pl.all()), [day])
     if any((leaked := window.leaks(lake, day, settings, "static_set")).values()):
         raise ValueError(f"the static set of {day} must not hold {leaked}; materialize `training_set` again")
@@ -121,14 +123,21 @@ def write_none(lake: Lake, day: date) -> None:
     lake.replace("static_set", pl.DataFrame(schema={"day": pl.Date(), **TRAINING_SCHEMA}), [day])
 
 
-def _cut(files: pl.DataFrame, turn: int, tokenizer: Tokenizer, settings: Settings) -> Iterator[pl.DataFrame]:
-    """Yield a gap of each file, in the order of the files."""
+def _cut(
+    lake: Lake, files: pl.DataFrame, turn: int, tokenizer: Tokenizer, settings: Settings
+) -> Iterator[pl.DataFrame]:
+    """Yield a gap of each file, where one can be cut."""
     begin = partial(_cutter, turn, tokenizer, settings)
-    return spread(begin, files.iter_slices(_BATCH), most=files.height // _FILES_WORTH_A_PROCESS)
+    return spread(begin, static_files.batches(lake, files), most=files.height // _FILES_WORTH_A_PROCESS)
 
 
 def _cutter(turn: int, tokenizer: Tokenizer, settings: Settings) -> Callable[[pl.DataFrame], pl.DataFrame]:
-    return partial(plain.cut, count=None, tokenizer=tokenizer, settings=settings, turn=turn)
+    chars = settings.truncation.prefix_tokens * _CHARS_PER_TOKEN
+
+    def cut(batch: pl.DataFrame) -> pl.DataFrame:
+        return plain.cut(static_files.widened(batch, chars), None, tokenizer, settings, turn)
+
+    return cut
 
 
 def _without_likes(

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import polars as pl
 import pytest
-from refinery_rows import DAY, scored, settings, tokenizer, tokens
+from refinery_rows import DAY, gaps, scored, settings, tokenizer, tokens
 
 from echo_dagster.lake import Lake
-from echo_dagster.refinery import static, strata
+from echo_dagster.refinery import static, static_files, strata
 from echo_dagster.refinery.schema import TRAINING_SCHEMA
 
 NEXT = DAY + timedelta(days=1)
@@ -76,8 +76,14 @@ def asked(**window):
     return settings(window={"held_out_user_share": 0.0, **window})
 
 
-def made(samples: pl.DataFrame, held_out: pl.DataFrame = NOTHING, told=None) -> static.StaticSet:
-    return static.static_set(samples, held_out, NEXT, tokenizer(), told or asked())
+@pytest.fixture
+def nowhere(tmp_path) -> Lake:
+    """A lake without gaps: files are what the samples show of them."""
+    return Lake(tmp_path)
+
+
+def made(samples: pl.DataFrame, lake: Lake, held_out: pl.DataFrame = NOTHING, told=None) -> static.StaticSet:
+    return static.static_set(samples, held_out, NEXT, lake, tokenizer(), told or asked())
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +95,8 @@ def samples() -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def found(samples) -> static.StaticSet:
-    return made(samples)
+def found(samples, tmp_path_factory) -> static.StaticSet:
+    return made(samples, Lake(tmp_path_factory.mktemp("nowhere")))
 
 
 def test_there_are_as_many_gaps_as_samples_by_language_all_different(samples, found):
@@ -102,18 +108,18 @@ def test_there_are_as_many_gaps_as_samples_by_language_all_different(samples, fo
     assert found.frame["sample_id"].is_sorted()
 
 
-def test_lengths_are_those_of_the_samples_as_far_as_files_have_such_lines(samples, found):
+def test_lengths_are_those_of_the_samples_as_far_as_files_have_such_lines(samples, found, nowhere):
     told = found.mix.to_dicts()
     assert sum(row["n_training_set"] for row in told) == sum(row["n_static_set"] for row in told)
     moved = sum(abs(row["n_training_set"] - row["n_static_set"]) for row in told) / 2
-    lots = [static._strata(one.head(samples.height)) for one in (samples, _first_turn(samples))]
+    lots = [static._strata(one.head(samples.height)) for one in (samples, _first_turn(samples, nowhere))]
     unmatched = static._mix(*lots)
     at_random = (unmatched["n_training_set"] - unmatched["n_static_set"]).abs().sum() / 2
     assert moved < at_random
 
 
-def _first_turn(samples: pl.DataFrame) -> pl.DataFrame:
-    return pl.concat(static._cut(samples, 0, tokenizer(), asked()))
+def _first_turn(samples: pl.DataFrame, lake: Lake) -> pl.DataFrame:
+    return pl.concat(static._cut(lake, samples, 0, tokenizer(), asked()))
 
 
 def test_a_gap_is_code_that_stands_in_a_samples_file_and_not_what_its_user_wrote(samples, found):
@@ -126,36 +132,36 @@ def test_a_gap_is_code_that_stands_in_a_samples_file_and_not_what_its_user_wrote
     assert set(found.frame["user_id"]) <= set(samples["user_id"])
 
 
-def test_the_same_samples_give_the_same_set_in_whatever_order(samples, found):
-    assert made(samples.reverse()).frame.equals(found.frame)
-    assert not made(samples, told=asked(seed=3)).frame.equals(found.frame)
+def test_the_same_samples_give_the_same_set_in_whatever_order(samples, found, nowhere):
+    assert made(samples.reverse(), nowhere).frame.equals(found.frame)
+    assert not made(samples, nowhere, told=asked(seed=3)).frame.equals(found.frame)
 
 
-def test_nothing_like_a_held_out_gap_is_taken_and_another_gap_is_in_its_place(samples, found):
+def test_nothing_like_a_held_out_gap_is_taken_and_another_gap_is_in_its_place(samples, found, nowhere):
     columns = NOTHING.columns
     exact = found.frame.head(5).select(columns)
     near = found.frame.slice(5, 5).select(columns)
     near = near.with_columns(pl.col("prefix") + " ", content_hash=pl.lit("other"))
-    again = made(samples, pl.concat([exact, near]))
+    again = made(samples, nowhere, pl.concat([exact, near]))
     assert again.left_out["like_a_held_out_gap"] >= 10
     assert set(again.frame["content_hash"]).isdisjoint(exact["content_hash"])
     assert set(again.frame["sample_id"]).isdisjoint([*exact["sample_id"], *near["sample_id"]])
     assert again.frame.height == samples.height and again.shortfall is None
 
 
-def test_files_with_too_little_code_give_fewer_gaps_and_say_so():
+def test_files_with_too_little_code_give_fewer_gaps_and_say_so(nowhere):
     line = {"prefix": "", "suffix": "\nlast_line = first_line + 1\n", "middle": "first_line = 1"}
-    few = made(training_set(*(sample(at, **line | {"content_hash": str(at)}) for at in range(8))))
+    few = made(training_set(*(sample(at, **line | {"content_hash": str(at)}) for at in range(8))), nowhere)
     assert few.frame.height == 1 and few.n_wanted == 8
     assert few.shortfall.startswith("1 gaps for 8 samples: 12 lines of each of 8 files were tried")
     assert few.left_out["duplicate"] >= 7
 
 
-def test_gaps_cut_beside_the_window_are_counted_and_not_cut_again(samples):
+def test_gaps_cut_beside_the_window_are_counted_and_not_cut_again(samples, nowhere):
     replayed = samples.head(4).with_columns(
         sample_id="plain_" + pl.col("sample_id"), origin=pl.lit("plain"), user_id=pl.lit("nobody")
     )
-    more = made(pl.concat([samples, replayed]))
+    more = made(pl.concat([samples, replayed]), nowhere)
     assert more.n_wanted == more.frame.height == samples.height + 4
     assert "nobody" not in more.frame["user_id"]
 
@@ -187,3 +193,55 @@ def test_the_table_holds_the_day_and_refuses_people_who_are_held_out_now(tmp_pat
         static.write_static_set(lake, NEXT, tokenizer(), asked(held_out_user_share=0.9))
     static.write_none(lake, NEXT)
     assert lake.read("static_set", [NEXT]).collect().is_empty()
+
+
+@pytest.fixture
+def logged(tmp_path, samples) -> Lake:
+    """The files as the log shows them: each has more before and behind the gap than its sample keeps, and a secret."""
+    lake = Lake(tmp_path)
+    rows = [
+        {
+            "gap_id": row["sample_id"],
+            "prefix": _before(row) + row["prefix"],
+            "suffix": row["suffix"] + CODE.format(name=f"behind{at}", number=at),
+            "replaced": "",
+            "final": row["middle"],
+            "proposal": row["middle"],
+        }
+        for at, row in enumerate(samples.iter_rows(named=True))
+        if row["language"] == "python"
+    ]
+    found = gaps(*rows)
+    lake.replace("gap_sessions", found.select(pl.lit(DAY).alias("day"), pl.all()), [DAY])
+    return lake
+
+
+def _before(row: dict) -> str:
+    name = row["sample_id"].replace("-", "_")
+    return f'mail = "jane.roe.{name}@corp-mail.com"\n' + CODE.format(name=f"before_{name}", number=5)
+
+
+def test_gaps_have_the_context_of_the_whole_file_with_its_secrets_masked(samples, found, logged):
+    whole = made(samples, logged)
+    python = pl.col("language") == "python"
+    assert whole.frame.height == samples.height
+    assert (
+        whole.frame.filter(python)["prefix_tokens"].mean()
+        > 1.3 * found.frame.filter(python)["prefix_tokens"].mean()
+    )
+    texts = "".join(whole.frame.select(pl.concat_str("prefix", "middle", "suffix")).to_series())
+    assert "behind" in texts and "before_python" in texts
+    assert "<secret:email>" in texts and "corp-mail" not in texts
+    assert not whole.frame["middle"].str.contains("secret").any()
+    # files whose gaps are gone are cut as far as their samples show them
+    assert whole.frame.filter(~python).height == found.frame.filter(~python).height == 10
+
+
+def test_two_processes_cut_the_same_gaps(samples, logged, monkeypatch):
+    def cut() -> pl.DataFrame:
+        return pl.concat(static._cut(logged, samples, 0, tokenizer(), asked())).sort("sample_id")
+
+    alone = cut()
+    monkeypatch.setattr(static, "_FILES_WORTH_A_PROCESS", 10)
+    monkeypatch.setattr(static_files, "BATCH", 7)
+    assert alone.height > 20 and cut().equals(alone)
