@@ -1,8 +1,9 @@
 """Gaps cut out of plain code: of what stands around samples, beside what users came to write. Against forgetting.
 
-The code is that of the samples' own contexts, secrets masked: the files people work in. A gap begins where a line does,
-and is cut as C_N is (`truncate.py`), for a user who was shown what the sample's user wrote. What does not live here:
-which samples' files are taken, and how many (`window.py`, and `static.py` for the static baseline).
+The code is that of the samples' own contexts, secrets masked: the files people work in. A gap begins where a line does
+(or, if asked, inside one), and is cut as C_N is (`truncate.py`), for a user who was shown what the sample's user wrote.
+What does not live here: which samples' files are taken, and how many (`window.py`, and `static.py` for the static
+baseline).
 """
 
 from __future__ import annotations
@@ -31,22 +32,33 @@ _LINE_START = re.compile(r"(?:\A|\n)[ \t]*(?=\S)")
 #: So much of the file behind the cursor is looked at for C_N.
 _SEEN_CHARS = 8_000
 _MASK = "<secret:"
+_WORD_EDGE = re.compile(r"\b")
 
 
 def cut(
-    samples: pl.DataFrame, count: int | None, tokenizer: Tokenizer, settings: Settings, turn: int = 0
+    samples: pl.DataFrame,
+    count: int | None,
+    tokenizer: Tokenizer,
+    settings: Settings,
+    *,
+    turn: int = 0,
+    is_inside_lines: bool = False,
 ) -> pl.DataFrame:
     """Return at most `count` gaps (TRAINING_SCHEMA, `origin` plain), one of a file's view, in the order of `samples`.
 
     Where no whole statement can be cut, the next sample's file is taken. The same samples, settings and tokenizer give
-    the same gaps. Each further `turn` cuts at another line of the same files; null cuts as many as there are.
+    the same gaps. Each further `turn` cuts at another line of the same files; a null `count` cuts as many as there are.
+    With `is_inside_lines` a gap begins at a word inside its line where the sample's own gap begins inside one.
     """
     rows = samples.select("sample_id", "prefix", "middle", "suffix", *_OF_FILE).iter_rows(named=True)
-    found: Iterator[dict[str, Any]] = filter(None, (_cut(row, tokenizer, settings, turn) for row in rows))
+    cuts = (_cut(row, tokenizer, settings, turn, is_inside_lines) for row in rows)
+    found: Iterator[dict[str, Any]] = filter(None, cuts)
     return pl.DataFrame(list(islice(found, count)), schema=TRAINING_SCHEMA, orient="row")
 
 
-def _cut(row: dict[str, Any], tokenizer: Tokenizer, settings: Settings, turn: int) -> dict[str, Any] | None:
+def _cut(
+    row: dict[str, Any], tokenizer: Tokenizer, settings: Settings, turn: int, is_inside_lines: bool
+) -> dict[str, Any] | None:
     own = len(row["prefix"]), len(row["prefix"]) + len(row["middle"])
     text = row["prefix"] + row["middle"] + (row["suffix"] or "")
     starts = [line.end() for line in _LINE_START.finditer(text) if not own[0] <= line.end() < own[1]]
@@ -54,6 +66,9 @@ def _cut(row: dict[str, Any], tokenizer: Tokenizer, settings: Settings, turn: in
         return None
     # all of them, so that each turn has another one, and the first has the same however many follow
     start = Random(f"{settings.window.seed}:{row['sample_id']}").sample(starts, len(starts))[turn]
+    name = f"{row['sample_id']}:{turn}" if turn else row["sample_id"]
+    if is_inside_lines and row["prefix"].rpartition("\n")[2].strip():
+        start = _inside(text, start, Random(f"{settings.window.seed}:{name}:inside"))
     before, final, after = text[:start], text[start : start + _SEEN_CHARS], text[start + _SEEN_CHARS :]
     limits = settings.truncation
     middle = truncate.middle(
@@ -73,7 +88,6 @@ def _cut(row: dict[str, Any], tokenizer: Tokenizer, settings: Settings, turn: in
         return None
     (prefix,) = budget.tails(tokenizer, [before], limits.prefix_tokens)
     (suffix,) = budget.heads(tokenizer, [text[end:]], limits.suffix_tokens)
-    name = f"{row['sample_id']}:{turn}" if turn else row["sample_id"]
     # Where the log shows nothing behind the gap, nobody knows whether the file ends there.
     known = None if row["suffix"] is None else suffix.text
     return {
@@ -90,3 +104,11 @@ def _cut(row: dict[str, Any], tokenizer: Tokenizer, settings: Settings, turn: in
         "content_hash": facts.content_hash(row["language"], prefix.text, middle.text, known),
         "origin": "plain",
     }
+
+
+def _inside(text: str, start: int, random: Random) -> int:
+    """Return where a word begins or ends inside the line that has its first sign at `start`; there, if nowhere."""
+    end = text.find("\n", start)
+    line = text[: end if end >= 0 else len(text)].rstrip()
+    edges = [edge.start() for edge in _WORD_EDGE.finditer(line, start + 1)]
+    return random.choice([edge for edge in edges if edge < len(line)] or [start])

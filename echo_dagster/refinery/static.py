@@ -135,7 +135,8 @@ def _cutter(turn: int, tokenizer: Tokenizer, settings: Settings) -> Callable[[pl
     chars = settings.truncation.prefix_tokens * _CHARS_PER_TOKEN
 
     def cut(batch: pl.DataFrame) -> pl.DataFrame:
-        return plain.cut(static_files.widened(batch, chars), None, tokenizer, settings, turn)
+        wide = static_files.widened(batch, chars)
+        return plain.cut(wide, None, tokenizer, settings, turn=turn, is_inside_lines=True)
 
     return cut
 

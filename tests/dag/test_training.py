@@ -15,6 +15,9 @@ from typer.testing import CliRunner
 from assets import runs
 from echo_dagster import models
 from echo_dagster.cli import app
+from echo_dagster.experiments import telling, training
+from echo_dagster.experiments.against_static import against_static
+from echo_dagster.optimization import job
 from echo_dagster.optimization.schema import samples_digest
 from echo_dagster.scaling import study
 from echo_dagster.settings import Retention
@@ -183,6 +186,32 @@ def test_a_static_baseline_of_other_samples_is_refused(trained):
     told = error.step_failure_data.error.to_string()
     assert "samples.count" in told and "materialize `static_baseline` for this day again" in told
     house.lake.replace("static_set", static, [days[2]])
+
+
+def test_the_experiment_trains_what_the_day_trained_and_finds_what_it_found(trained, monkeypatch):
+    house, days = trained
+    # both are done already, so no process is begun for either
+    monkeypatch.setattr(training, "train", lambda prepared, who, progress: job.result(prepared.out))
+    base = models.resolve(house.settings.base_model, house.settings.data_dir)
+    done = against_static(house.lake, days[2], base, house.settings)
+    digests = {name: record["model_digest"] for name, (record,) in done.records.items()}
+    assert digests == {
+        "candidate": row(house, "checkpoint", days[2])["model_digest"],
+        "static": row(house, "static_baseline", days[2])["model_digest"],
+    }
+    assert all(record["samples"]["count"] == done.n_samples for (record,) in done.records.values())
+    daily = house.lake.read("evaluated_model", [days[2]]).filter(pl.col("role") != "champion").collect()
+    figures = ["versus", "metric", "slice", "value", "low", "high", "n_samples", "model_digest"]
+    mine, theirs = (
+        frame.filter(pl.col("versus").is_null() | pl.col("versus").is_in(["base", "static"]))
+        .select(pl.col(who).alias("model"), *figures)
+        .sort("model", *figures)
+        for frame, who in ((done.rows, "model"), (daily, "role"))
+    )
+    assert mine.equals(theirs)
+    assert Path(row(house, "checkpoint", days[2])["path"]).is_dir()
+    figures, pairs = telling.compared(done.rows, done.n_held_out)
+    assert figures.title == "On 16 held-out gaps" and pairs.row_count >= 9
 
 
 @pytest.fixture(scope="module")

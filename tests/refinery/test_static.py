@@ -237,6 +237,20 @@ def test_gaps_have_the_context_of_the_whole_file_with_its_secrets_masked(samples
     assert whole.frame.filter(~python).height == found.frame.filter(~python).height == 10
 
 
+def test_gaps_begin_inside_a_line_where_those_of_the_samples_do(samples, nowhere):
+    def inside(frame: pl.DataFrame) -> float:
+        last_line = pl.col("prefix").str.split("\n").list.last().str.strip_chars()
+        return frame.select((last_line != "").mean()).item()
+
+    middle_of_lines = samples.with_columns(prefix=pl.col("prefix") + "total = ")
+    assert (inside(samples), inside(middle_of_lines)) == (0, 1)
+    assert inside(made(samples, nowhere).frame) == 0
+    found = made(middle_of_lines, nowhere).frame
+    assert inside(found) > 0.8  # some lines are one word
+    starts = {row["middle"][:1].isalnum() for row in found.iter_rows(named=True)}
+    assert starts == {True, False}
+
+
 def test_two_processes_cut_the_same_gaps(samples, logged, monkeypatch):
     def cut() -> pl.DataFrame:
         return pl.concat(static._cut(logged, samples, 0, tokenizer(), asked())).sort("sample_id")
