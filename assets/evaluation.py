@@ -1,5 +1,7 @@
 """Stage 5 as assets: what users did, what the candidate does, what serves, and the report."""
 
+from datetime import UTC, datetime
+
 import dagster as dg
 
 from assets.conventions import (
@@ -17,9 +19,10 @@ from assets.conventions import (
 )
 from assets.governance import check_inputs
 from assets.optimization import reference_model
+from assets.promotion import decided
 from echo_dagster.evaluation import champion as champions
 from echo_dagster.evaluation import day as evaluation
-from echo_dagster.evaluation import online, plots
+from echo_dagster.evaluation import online, plots, serving
 from echo_dagster.evaluation import report as reports
 from echo_dagster.evaluation.schema import ONLINE_SCHEMA
 from echo_dagster.lake import Lake
@@ -96,12 +99,12 @@ def evaluated_model(
 def champion(
     context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], lake: dg.ResourceParam[Lake]
 ) -> dg.MaterializeResult:
-    """Which model serves from this day on, and why."""
+    """Which model serves from this day on, and why; a link and a record beside it show the last day's to a server."""
     (day,) = days(context)
-    row = champions.decide_day(lake, day, reference_model(settings), settings)
-    return dg.MaterializeResult(
-        metadata={name: str(value) for name, value in row.items() if value is not None}
-    )
+    base = reference_model(settings)
+    row = champions.decide_day(lake, day, base, settings)
+    serving.publish(lake, settings.data_dir, base, datetime.now(UTC))
+    return dg.MaterializeResult(metadata=decided(row))
 
 
 @dg.asset(

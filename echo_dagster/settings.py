@@ -332,8 +332,9 @@ class Evaluation(_Section):
     min_slice_samples: PositiveInt = Field(
         default=20, description="gaps below which a language gets no line of its own"
     )
-    acceptance_tolerance: Share = Field(
-        default=0.02, description="how far below zero the interval of the gain in predicted AR may reach"
+    language_allowance: Share = Field(
+        default=0.05,
+        description="what a language may lose: of edit similarity, and of the champion's predicted retained characters",
     )
     nats_tolerance: Annotated[float, Field(ge=0)] = Field(
         default=0.05, description="how far above zero the interval of the change in nats per token may reach"
@@ -356,6 +357,20 @@ class Evaluation(_Section):
         default=1, description="users below which a group's online metrics are not told; 1 tells all"
     )
     seed: int = Field(default=17, description="the same seed draws the same samples")
+
+
+class Serving(_Section):
+    """Telling the serving side what serves."""
+
+    webhook_url: str | None = Field(
+        default=None, pattern=r"^https?://", description="is posted to when what serves changes"
+    )
+    webhook_timeout_s: Annotated[float, Field(gt=0)] = Field(
+        default=10.0, description="how long an answer may take"
+    )
+    webhook_retries: Annotated[int, Field(ge=0, le=10)] = Field(
+        default=3, description="further attempts at once; later ones are the sensor's"
+    )
 
 
 class Scaling(_Section):
@@ -403,6 +418,9 @@ class Retention(_Section):
     static_baseline: PositiveInt | None = Field(
         default=None, description="days of static baselines; their models go with those of checkpoint"
     )
+    champions: Annotated[int, Field(ge=0)] = Field(
+        default=5, description="former champions whose models stay for a rollback, however old"
+    )
     predictions: PositiveInt | None = Field(default=None, description="days of what models wrote")
     evaluated_model: PositiveInt | None = Field(default=None, description="days of comparisons")
     scaling: PositiveInt | None = Field(default=None, description="days of studies of growing shares")
@@ -417,7 +435,7 @@ class Retention(_Section):
 
     def tables(self) -> dict[str, int]:
         """Return the days that each table keeps, of those that do not keep all."""
-        others = ("reports", "versions", "stopped_trainings")
+        others = ("champions", "reports", "versions", "stopped_trainings")
         told = {name: getattr(self, name) for name in type(self).model_fields if name not in others}
         return {name: days for name, days in told.items() if days is not None}
 
@@ -517,6 +535,7 @@ class Settings(_Section):
     training: Training = Training()
     preference: Preference = Preference()
     evaluation: Evaluation = Evaluation()
+    serving: Serving = Serving()
     scaling: Scaling = Scaling()
     retention: Retention = Retention()
     base_model: ModelSettings = Field(description="filled from the file that `model` names")
@@ -531,6 +550,9 @@ class Settings(_Section):
         """Return a short hash of everything that can change a result; paths and the clock are not in it."""
         told = self.model_dump(
             mode="json",
-            exclude={"data_dir", "sources", "end_day", "schedule_hour_utc", "memory_limit", "retention"},
+            exclude={
+                *("data_dir", "sources", "end_day", "schedule_hour_utc", "memory_limit"),
+                *("serving", "retention"),
+            },
         )
         return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]

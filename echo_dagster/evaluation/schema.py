@@ -48,12 +48,60 @@ CHAMPION_SCHEMA = pl.Schema(
     {
         "model_digest": pl.String(),
         "path": pl.String(),
-        "decision": pl.String(),  # promoted or kept
+        "decision": pl.String(),  # promoted, kept or rolled_back
         "reason": pl.String(),
         "candidate_digest": pl.String(),
-        "decided_at": TIMESTAMP,  # the end of the day decided on, so that a re-run gives the same row
+        "decided_at": TIMESTAMP,  # the gate: the end of the day decided on, so that a re-run gives the same row
+        "decided_by": pl.String(),  # gate, or a person's name as given
+        "since": pl.Date(),  # the day whose decision brought the model; null: it is the base model
+        "previous_digest": pl.String(),  # what served during the day
+        "demands": pl.String(),  # JSON: what the gate asked for, with the numbers (`gate.Demand`); [] without it
     }
 )
+
+#: `champion_overrides`: what people decided. `day` is the last day that was decided when it was recorded; of `hold`
+#: and `lift`, the first day that they hold for. Rows are only ever added.
+OVERRIDE_SCHEMA = pl.Schema(
+    {
+        "action": pl.String(),  # promote, keep or rollback; hold or lift
+        "decided_by": pl.String(),  # a name as given
+        "reason": pl.String(),
+        "decided_at": TIMESTAMP,
+        "model_digest": pl.String(),  # what serves from then on; null for hold and lift
+        "path": pl.String(),  # null: the base model
+        "overruled": pl.String(),  # what the day's row said before
+    }
+)
+
+#: `champion_changes`: each time that what serves became another model. `day` is the day whose row says so. Rows are
+#: only ever added: what stands here has served, and can be rolled back to.
+CHANGE_SCHEMA = pl.Schema(
+    {
+        "change_id": pl.String(),
+        "changed_at": TIMESTAMP,
+        "model_digest": pl.String(),
+        "path": pl.String(),
+        "since": pl.Date(),  # null: the base model
+        "previous_digest": pl.String(),  # null: the first that ever served
+        "decision": pl.String(),
+        "reason": pl.String(),
+        "decided_by": pl.String(),
+    }
+)
+
+#: `champion_deliveries`: each time that the webhook was told of a change, or could not be. Rows are only ever added.
+DELIVERY_SCHEMA = pl.Schema(
+    {
+        "change_id": pl.String(),
+        "attempted_at": TIMESTAMP,
+        "is_delivered": pl.Boolean(),
+        "attempts": pl.Int64(),
+        "outcome": pl.String(),  # the last attempt: the status, or what failed
+    }
+)
+
+#: Tables that rows are only ever added to: retention leaves them alone.
+RECORDS = ("champion_overrides", "champion_changes", "champion_deliveries")
 
 #: Seconds after acceptance at which the persistence curve is read.
 PERSISTENCE_SECONDS = (0, 30, 120, 300, 600, 900)

@@ -96,7 +96,7 @@ def remove_models(lake: Lake, runs: Iterable[Ran]) -> None:
     They are told by digest, for a path can be written in several ways.
     """
     kept: set[str] = set()
-    for table in filter(lake.exists, ("checkpoint", "static_baseline", "champion")):
+    for table in filter(lake.exists, ("checkpoint", "static_baseline", "champion", "champion_changes")):
         kept |= set(lake.read(table).select("model_digest").collect().to_series())
     for run in runs:
         if run.record["model_digest"] not in kept:

@@ -117,8 +117,8 @@ def _note_models(lake: Lake, pseudonym: str, now: datetime, found: list[Learnt])
 
 
 def _serving(lake: Lake) -> str | None:
-    """Return the digest of the model that serves; null for the base model."""
+    """Return the digest of the model that serves; null before any day was decided."""
     if not lake.exists("champion"):
         return None
-    promoted = lake.read("champion").filter(pl.col("decision") == "promoted").sort("day").collect()
-    return None if promoted.is_empty() else promoted.item(-1, "model_digest")
+    rows = lake.read("champion").sort("day").collect()
+    return None if rows.is_empty() else rows.item(-1, "model_digest")

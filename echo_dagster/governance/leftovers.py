@@ -15,7 +15,14 @@ from echo_dagster.scratch import remove_abandoned
 _SCRATCH = ((".", "landing-"), ("spill", "gaps-"), ("spill", "ablation-"), ("lake", ".staging-"))
 
 #: Other work in progress. None of it takes a day.
-_UNFINISHED = (".pseudonym-*", "lake/.spill/*", "models/.*.????????/", "reports/.*.html.*")
+_UNFINISHED = (
+    ".pseudonym-*",
+    ".champion-*",
+    ".champion.json.*",
+    "lake/.spill/*",
+    "models/.*.????????/",
+    "reports/.*.html.*",
+)
 _LONGEST = timedelta(days=1)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
+from echo_dagster.evaluation.schema import RECORDS
 from echo_dagster.forgotten import forgotten
 from echo_dagster.governance import leftovers
 from echo_dagster.governance.forget import remove_rows
@@ -56,7 +57,7 @@ def retain(lake: Lake, settings: Settings, now: datetime) -> Retained:
     removed += leftovers.remove_stopped_trainings(settings.data_dir, stopped)
     today = now.astimezone(UTC).date()
     first_days = {table: today - timedelta(days=days) for table, days in settings.retention.tables().items()}
-    served = _day_of_what_serves(lake)
+    served = _days_of_champions(lake, settings)
     dropped = {}
     for table, first in first_days.items():
         if lake.exists(table):
@@ -69,6 +70,7 @@ def retain(lake: Lake, settings: Settings, now: datetime) -> Retained:
     tables = [
         Kept(table, first_days.get(table), dropped.get(table, 0), lake.vacuum(table, versions))
         for table in lake.tables()
+        if table not in RECORDS
     ]
     return Retained(tuple(tables), rows_of_forgotten, tuple(removed))
 
@@ -114,12 +116,20 @@ def _first_day(now: datetime, days: int) -> date:
     return now.astimezone(UTC).date() - timedelta(days=days)
 
 
-def _day_of_what_serves(lake: Lake) -> list[date]:
-    """Return the day for which the model that serves was trained; none while the base model does."""
+def _days_of_champions(lake: Lake, settings: Settings) -> list[date]:
+    """Return the days for which the model that serves, and those that served last before it, were trained."""
     if not lake.exists("champion"):
         return []
-    promoted = lake.read("champion").filter(pl.col("decision") == "promoted")
-    return promoted.select(pl.col("day").max()).drop_nulls().collect().to_series().to_list()
+    tables = [table for table in ("champion", "champion_changes") if lake.exists(table)]
+    rows = pl.concat([lake.read(table).select("day", "path", "since") for table in tables])
+    trained = rows.filter(pl.col("since").is_not_null())  # the base model has no day
+    served = trained.group_by("path").agg(pl.col("day").max()).sort("day", "path", descending=True).collect()
+    now = lake.read("champion").sort("day").last().select("path", "since").collect()
+    serving = now.drop_nulls("since")["path"].to_list()
+    former = [path for path in served["path"] if path not in serving][: settings.retention.champions]
+    home = (settings.data_dir / "checkpoints").resolve()
+    paths = [Path(path).resolve() for path in (*serving, *former)]
+    return [_day(Path(path.relative_to(home).parts[0])) for path in paths if path.is_relative_to(home)]
 
 
 def _remove_models(data_dir: Path, first: date, served: list[date]) -> list[Path]:

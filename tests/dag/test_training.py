@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from assets import runs
 from echo_dagster import models
 from echo_dagster.cli import app
+from echo_dagster.evaluation.schema import RECORDS
 from echo_dagster.experiments import telling, training
 from echo_dagster.experiments.against_static import against_static
 from echo_dagster.optimization import job
@@ -295,8 +296,8 @@ def test_the_run_of_a_study_shows_plot_table_and_words(scaled):
 
 def test_every_table_but_the_one_that_says_what_serves_can_have_a_retention(trained, scaled):
     house, _ = trained
-    others = {"reports", "versions", "stopped_trainings"}
-    assert set(Retention.model_fields) - others == set(house.lake.tables()) - {"champion"}
+    others = {"champions", "reports", "versions", "stopped_trainings"}
+    assert set(Retention.model_fields) - others == set(house.lake.tables()) - {"champion", *RECORDS}
 
 
 def test_forgetting_a_person_names_the_model_that_learnt_from_them(trained):

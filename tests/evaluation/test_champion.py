@@ -1,9 +1,13 @@
+import json
 from datetime import UTC, date, datetime
 
+import polars as pl
 import pytest
+from reigns import write_model
 
+from echo_dagster import models
 from echo_dagster.evaluation import champion
-from echo_dagster.evaluation.gate import Decision, keep
+from echo_dagster.evaluation.gate import Decision, Demand, keep
 from echo_dagster.evaluation.schema import CHAMPION_SCHEMA
 from echo_dagster.lake import Lake
 from echo_dagster.models import ResolvedModel
@@ -15,8 +19,8 @@ PROMOTE = Decision("promoted", "better")
 @pytest.fixture
 def model(tmp_path):
     def make(name):
-        (tmp_path / name).mkdir(exist_ok=True)
-        return ResolvedModel(name, tmp_path / name, f"digest of {name}")
+        write_model(tmp_path / name, name)
+        return ResolvedModel(name, tmp_path / name, models.digest(tmp_path / name))
 
     return make
 
@@ -34,37 +38,49 @@ def record(lake, day, decision, base, candidate):
 def test_before_any_promotion_the_base_model_serves(lake, model):
     base = model("base")
     told = champion.current(lake, FIRST, base)
-    assert (told.digest, told.path, told.since) == ("digest of base", base.path, None)
+    assert (told.digest, told.path, told.since) == (base.digest, base.path, None)
     record(lake, FIRST, keep("a tie"), base, model("one"))
-    assert champion.current(lake, SECOND, base).digest == "digest of base"
+    assert champion.current(lake, SECOND, base).digest == base.digest
 
 
 def test_a_promoted_candidate_serves_from_the_next_day_on(lake, model):
     base, one = model("base"), model("one")
     record(lake, FIRST, PROMOTE, base, one)
-    assert (
-        champion.current(lake, FIRST, base).digest == base.digest
-    )  # judged against what served during the day
+    # judged against what served during the day
+    assert champion.current(lake, FIRST, base).digest == base.digest
     record(lake, SECOND, keep("a tie"), base, model("two"))
     for day in (SECOND, THIRD):
         told = champion.current(lake, day, base)
         assert (told.digest, told.path, told.since, told.reason) == (one.digest, one.path, FIRST, "better")
 
 
-def test_a_day_kept_is_on_record_with_the_candidate_it_refused(lake, model):
-    base = model("base")
-    rows = record(lake, FIRST, keep("a tie"), base, model("one"))
+def test_a_day_kept_is_on_record_with_the_candidate_it_refused_and_the_numbers(lake, model):
+    base, one = model("base"), model("one")
+    demand = Demand("edit_similarity", "all", 0.01, -0.01, 0.03, 50, "lower bound above 0", "a tie")
+    rows = record(lake, FIRST, Decision("kept", "a tie", (demand,)), base, one)
     assert rows.drop("day").schema == CHAMPION_SCHEMA
-    assert rows.row(0, named=True) == {
+    row = rows.row(0, named=True)
+    assert json.loads(row.pop("demands")) == [vars(demand)]
+    assert row == {
         "day": FIRST,
         "model_digest": base.digest,
         "path": str(base.path),
         "decision": "kept",
         "reason": "a tie",
-        "candidate_digest": "digest of one",
+        "candidate_digest": one.digest,
         "decided_at": datetime(2026, 1, 6, tzinfo=UTC),
+        "decided_by": "gate",
+        "since": None,
+        "previous_digest": base.digest,
     }
     assert lake.read("champion").collect().equals(rows)
+
+
+def test_a_promotion_says_what_served_before(lake, model):
+    base, one, two = model("base"), model("one"), model("two")
+    record(lake, FIRST, PROMOTE, base, one)
+    row = record(lake, SECOND, PROMOTE, base, two).row(0, named=True)
+    assert (row["previous_digest"], row["model_digest"], row["since"]) == (one.digest, two.digest, SECOND)
 
 
 def test_a_day_run_again_leaves_one_row_and_the_same_one(lake, model):
@@ -87,11 +103,41 @@ def test_a_promotion_of_nothing_is_refused(lake, model):
 def test_a_champion_that_is_gone_is_an_error_and_not_the_base_model(lake, model):
     base, one = model("base"), model("one")
     record(lake, FIRST, PROMOTE, base, one)
-    one.path.rmdir()
-    with pytest.raises(champion.ChampionMissing, match="was promoted on 2026-01-05 and is gone"):
+    one.path.rename(one.path.with_name("elsewhere"))
+    with pytest.raises(champion.ChampionMissing, match="serves since 2026-01-05 and is gone"):
         champion.current(lake, SECOND, base)
 
 
 def test_a_new_base_model_serves_where_nothing_was_ever_promoted(lake, model):
     record(lake, FIRST, keep("a tie"), model("base"), None)
-    assert champion.current(lake, SECOND, model("other base")).digest == "digest of other base"
+    other = model("other base")
+    assert champion.current(lake, SECOND, other).digest == other.digest
+
+
+def test_an_older_day_decided_again_changes_nothing_after_it(lake, model):
+    base, one, two = model("base"), model("one"), model("two")
+    record(lake, FIRST, keep("a tie"), base, one)
+    record(lake, THIRD, keep("a tie"), base, two)
+    record(lake, FIRST, PROMOTE, base, one)
+    assert champion.current(lake, SECOND, base).digest == one.digest
+    assert champion.current(lake, date.max, base).digest == base.digest
+    record(lake, THIRD, keep("a tie"), base, two)  # now that day has seen it, too
+    assert champion.current(lake, date.max, base).digest == one.digest
+
+
+@pytest.mark.parametrize(
+    ("fit", "why"),
+    [
+        (None, "no calibrated user is on record for 2026-01-05"),
+        ({"is_trusted": False, "distrust": "predicted 0.4, logged 0.2"}, "predicted 0.4, logged 0.2"),
+        ({"is_trusted": True, "distrust": None}, None),
+    ],
+)
+def test_the_user_is_trusted_as_its_own_record_says(lake, fit, why):
+    if fit is not None:
+        lake.replace(
+            "user_fit",
+            pl.DataFrame([{"day": FIRST, **fit}], schema_overrides={"distrust": pl.String}),
+            [FIRST],
+        )
+    assert champion._distrust(lake, FIRST) == why

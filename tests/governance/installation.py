@@ -110,5 +110,6 @@ def promote(lake: Lake, day: date, digest: str, path: Path) -> None:
         "model_digest": digest,
         "path": str(path),
         "decision": "promoted",
+        "since": day,
     }
     lake.replace("champion", pl.DataFrame([row], schema={"day": pl.Date(), **CHAMPION_SCHEMA}), [day])

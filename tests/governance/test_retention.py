@@ -2,9 +2,11 @@ import os
 import time
 from datetime import UTC, date, datetime, timedelta
 
+import polars as pl
 import pytest
 from installation import ANN, BEN, NOW, TODAY, ago, promote, rows, settings, train, training_set
 
+from echo_dagster.evaluation.schema import CHANGE_SCHEMA, RECORDS
 from echo_dagster.forgotten import TABLE
 from echo_dagster.governance import leftovers
 from echo_dagster.governance.forget import forget
@@ -57,17 +59,49 @@ class TestDays:
 
 
 class TestModelsAndPages:
-    def test_models_go_with_their_days_but_what_serves_stays(self, lake, tmp_path):
+    @pytest.fixture
+    def paths(self, lake, tmp_path):
+        """Five models, of which three were promoted, each in place of the one before."""
         paths = {}
-        for back in (40, 30, 20, 1):
+        for back in (50, 40, 30, 20, 1):
             training_set(lake, ago(back), {BEN: 1})
             paths[back] = train(lake, tmp_path, ago(back), f"m{back}")
-        for back in (40, 30):
+        for back in (50, 40, 30):
             promote(lake, ago(back), f"m{back}", paths[back])
-        retain(lake, settings(tmp_path, checkpoint=10), NOW)
-        assert lake.days("checkpoint") == [ago(30), ago(1)]
-        assert [back for back, path in paths.items() if path.is_dir()] == [30, 1]
-        assert lake.days("champion") == [ago(40), ago(30)]
+        return paths
+
+    @pytest.mark.parametrize(("champions", "former"), [(0, []), (1, [40]), (5, [50, 40])])
+    def test_models_go_with_their_days_but_what_serves_and_some_that_served_stay(
+        self, lake, tmp_path, paths, champions, former
+    ):
+        retain(lake, settings(tmp_path, checkpoint=10, champions=champions), NOW)
+        assert lake.days("checkpoint") == [ago(back) for back in (*former, 30, 1)]
+        assert [back for back, path in paths.items() if path.is_dir()] == [*former, 30, 1]
+        assert lake.days("champion") == [ago(50), ago(40), ago(30)]
+
+    def test_what_was_rolled_back_to_stays_and_so_does_what_it_replaced(self, lake, tmp_path, paths):
+        promote(lake, ago(30), "m50", paths[50])  # the day's row now names another model
+        changes = [
+            {"day": ago(back), **dict.fromkeys(CHANGE_SCHEMA), "path": str(paths[named]), "since": ago(back)}
+            for back, named in ((50, 50), (40, 40), (30, 30), (30, 50))
+        ]
+        lake.append("champion_changes", pl.DataFrame(changes, schema={"day": pl.Date(), **CHANGE_SCHEMA}))
+        retain(lake, settings(tmp_path, checkpoint=10, champions=1), NOW)
+        assert [back for back, path in paths.items() if path.is_dir()] == [50, 30, 1]
+
+    def test_the_base_model_that_serves_has_no_day_to_keep(self, lake, tmp_path, paths):
+        row = lake.read("champion").sort("day").collect().tail(1)
+        back_to_base = row.with_columns(since=pl.lit(None, pl.Date), path=pl.lit("models/base"))
+        lake.replace("champion", back_to_base, [ago(30)])
+        retain(lake, settings(tmp_path, checkpoint=10, champions=0), NOW)
+        assert [back for back, path in paths.items() if path.is_dir()] == [1]
+
+    def test_the_records_of_what_served_and_who_decided_are_left_alone(self, lake, tmp_path):
+        for table in RECORDS:
+            lake.append(table, pl.DataFrame({"day": [ago(50)], "reason": ["x"]}))
+        done = retain(lake, settings(tmp_path, checkpoint=1), NOW)
+        assert done.tables == ()
+        assert all(lake.read(table).collect().height == 1 for table in RECORDS)
 
     def test_old_pages_go(self, lake, tmp_path):
         (tmp_path / "reports").mkdir()
