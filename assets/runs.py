@@ -1,7 +1,7 @@
 """Runs from a terminal: the same that the UI would launch, in this process, with their progress.
 
-Used by `echo-dagster materialize` and `forget`, and by the demo. The runs stand in the instance's history like any
-other.
+Used by `echo-dagster materialize`, `forget` and `champion`, and by the demo. The runs stand in the instance's history
+like any other.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from assets.conventions import DAYS
 from echo_dagster import __version__
 from echo_dagster.acquisition import landing
 from echo_dagster.acquisition.privacy import pseudonymiser
+from echo_dagster.evaluation import champion as champions
+from echo_dagster.evaluation.overrides import Action
 from echo_dagster.governance.forget import models_of
 from echo_dagster.lake import Lake
 from echo_dagster.settings import Settings
@@ -127,6 +129,43 @@ def forget(
         runs_under_way=tuple(told["runs_under_way"]),
         models=models_of(Lake(settings.lake_dir), pseudonym),
     )
+
+
+@dataclass(frozen=True)
+class DecidedByHand:
+    """What a run of `rollback` or `override` left: the last row of `champion`, and whether the server knows of it."""
+
+    row: dict[str, Any]
+    server: str
+
+
+def override(
+    defs: dg.Definitions,
+    settings: Settings,
+    action: Action,
+    asked: str | None,
+    *,
+    by: str,
+    reason: str,
+    on_step: Callable[[Step], None] = lambda step: None,
+    instance: DagsterInstance | None = None,
+) -> DecidedByHand:
+    """Run the job `rollback`, or `override` for any other action; `asked` is the model or the day that is meant.
+
+    Raises:
+        MaterializeFailed: the run failed; where it was refused, nothing was recorded.
+    """
+    signed: dict[str, Any] = {"by": by, "reason": reason}
+    if action == "rollback":
+        job, ops = "rollback", {"roll_champion_back": {"config": {"to": asked or "", **signed}}}
+    else:
+        job, ops = "override", {"override_gate": {"config": {"action": action, "day": asked, **signed}}}
+    with DagsterInstance.get() if instance is None else nullcontext(instance) as live:
+        result = _execute(defs.resolve_job_def(job), live, action, on_step, {"ops": ops})
+    (check,) = result.get_asset_check_evaluations()
+    row = champions.last_row(Lake(settings.lake_dir))
+    assert row is not None  # the run would have failed
+    return DecidedByHand(row, check.description or "")
 
 
 def _run(

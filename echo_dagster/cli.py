@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from echo_dagster import cli_ablate, cli_evaluate, cli_export, cli_scale, terminal
+from echo_dagster import cli_ablate, cli_champion, cli_evaluate, cli_export, cli_scale, terminal
 from echo_dagster.cli_parts import CONFIG, DAY, failing_plainly, model_of, tell
 
 if TYPE_CHECKING:
@@ -242,6 +242,7 @@ app.command(epilog=cli_ablate.EPILOG)(cli_ablate.ablate)
 app.command()(cli_evaluate.evaluate)
 app.command()(cli_scale.scale)
 app.command()(cli_export.export)
+app.add_typer(cli_champion.app)
 
 
 @app.command()

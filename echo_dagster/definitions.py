@@ -24,12 +24,22 @@ from assets import (
     runs,
     scaling,
 )
-from assets.runs import ForgottenPerson, MaterializeFailed
+from assets.runs import DecidedByHand, ForgottenPerson, MaterializeFailed
 from echo_dagster import configuration
+from echo_dagster.evaluation.overrides import Action
 from echo_dagster.lake import Lake
 from echo_dagster.terminal import Step
 
-__all__ = ["ForgottenPerson", "MaterializeFailed", "build_defs", "defs", "forget", "materialize"]
+__all__ = [
+    "DecidedByHand",
+    "ForgottenPerson",
+    "MaterializeFailed",
+    "build_defs",
+    "defs",
+    "forget",
+    "materialize",
+    "override",
+]
 
 
 def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
@@ -89,6 +99,18 @@ def materialize(
 def forget(user: str, *, on_step: Callable[[Step], None] = lambda step: None) -> ForgottenPerson:
     """Forget a person with the configured settings; see `assets.runs.forget`."""
     return runs.forget(defs, configuration.load(), user, on_step=on_step)
+
+
+def override(
+    action: Action,
+    asked: str | None,
+    *,
+    by: str,
+    reason: str,
+    on_step: Callable[[Step], None] = lambda step: None,
+) -> DecidedByHand:
+    """Decide over the gate with the configured settings; see `assets.runs.override`."""
+    return runs.override(defs, configuration.load(), action, asked, by=by, reason=reason, on_step=on_step)
 
 
 def _with_freshness(spec: dg.AssetSpec) -> dg.AssetSpec:

@@ -46,9 +46,14 @@ def test_every_setting_stands_in_the_docs_with_its_default():
 
 def test_every_command_stands_in_the_docs():
     text = (DOCS / "cli.md").read_text(encoding="utf-8")
-    for command in app.registered_commands:
-        name = command.name or command.callback.__name__
-        assert f"echo-dagster {name}" in text, name
+    groups = [
+        ("", app),
+        *((f"{group.typer_instance.info.name} ", group.typer_instance) for group in app.registered_groups),
+    ]
+    for prefix, group in groups:
+        for command in group.registered_commands:
+            name = prefix + (command.name or command.callback.__name__)
+            assert f"echo-dagster {name}" in text, name
 
 
 @pytest.mark.parametrize(
