@@ -137,13 +137,16 @@ class Lake:
         data: pl.DataFrame | pa.Table | pa.RecordBatchReader | Callable[[], pa.RecordBatchReader],
         days: Sequence[date],
         where: Mapping[str, str] | None = None,
+        *,
+        adds_columns: bool = False,
     ) -> int:
         """Replace `days` of `table` by `data`, in one commit, and return its number.
 
         `data` must have a `day` column whose values are all in `days`; Delta refuses the commit otherwise. `where`
         narrows what is replaced to rows whose columns equal the given values, for tables that several assets share.
         A reader is consumed once and never held in memory whole; a function that makes one lets a collision with
-        another writer be tried again.
+        another writer be tried again. `adds_columns` lets `data` have columns that the table lacks; other days then
+        hold nulls in them.
         """
         if not days:
             raise ValueError("replace needs at least one day")
@@ -162,6 +165,7 @@ class Lake:
                 partition_by=["day"],
                 mode="overwrite",
                 predicate=predicate,
+                schema_mode="merge" if adds_columns else None,
                 configuration=_without_texts(rows.schema),
                 writer_properties=_WRITER,
             )

@@ -120,15 +120,16 @@ def override(
         OverrideRefused: no day was decided yet, or it cannot be done. Nothing is recorded.
     """
     with deciding(lake):
-        row = last_row(lake)
-        if row is None:
+        rows = _rows(lake)
+        if rows.is_empty():
             raise OverrideRefused("no day was decided yet: materialize `champion` first")
+        row = rows.row(-1, named=True)
         target = (row["model_digest"], Path(row["path"]))
         if action == "keep":
             before = _on_record(lake, row["day"], base)
             target = (before.digest, before.path)
         elif action in ("promote", "rollback"):
-            target = overrides.target(lake, action, asked, row["day"], base)
+            target = overrides.target(lake, action, asked, rows, base)
         overrides.check(lake, action, target, row["model_digest"], base)
         is_base = target[0] == base.digest or (action == "hold" and row["since"] is None)
         told = Override(
@@ -170,10 +171,27 @@ def deciding(lake: Lake) -> Iterator[None]:
 
 
 def _rows(lake: Lake) -> pl.DataFrame:
-    """Return all rows, the last day's at the end."""
+    """Return all rows, the last day's at the end.
+
+    Rows that an earlier version wrote do not say who decided, nor since when a model serves: the gate, and since it
+    was last promoted.
+    """
+    schema = {"day": pl.Date(), **CHAMPION_SCHEMA}
     if not lake.exists("champion"):
-        return pl.DataFrame(schema={"day": pl.Date(), **CHAMPION_SCHEMA})
-    return lake.read("champion").sort("day").collect()
+        return pl.DataFrame(schema=schema)
+    rows = lake.read("champion").sort("day").collect()
+    lacking = [pl.lit(None, kind).alias(name) for name, kind in schema.items() if name not in rows.columns]
+    promoted = pl.when(pl.col("decision") == "promoted").then("day").forward_fill()
+    is_old = pl.col("decided_by").is_null()
+    return (
+        rows.with_columns(lacking)
+        .select(schema.keys())
+        .with_columns(
+            since=pl.when(is_old).then(promoted).otherwise("since"),
+            decided_by=pl.col("decided_by").fill_null("gate"),
+            demands=pl.col("demands").fill_null("[]"),
+        )
+    )
 
 
 def _on_record(lake: Lake, before: date, base: ResolvedModel) -> Champion:
@@ -225,7 +243,7 @@ def _write(
         "demands": json.dumps([vars(demand) for demand in decision.demands]),
     }
     rows = pl.DataFrame([row], schema={"day": pl.Date(), **CHAMPION_SCHEMA})
-    lake.replace("champion", rows, [day])
+    lake.replace("champion", rows, [day], adds_columns=True)
     return rows
 
 

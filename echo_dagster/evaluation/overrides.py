@@ -135,9 +135,11 @@ def append(lake: Lake, day: date, override: Override) -> None:
 
 
 def target(
-    lake: Lake, action: Action, asked: str | None, last: date, base: ResolvedModel
+    lake: Lake, action: Action, asked: str | None, rows: pl.DataFrame, base: ResolvedModel
 ) -> tuple[str, Path]:
     """Return digest and directory of the model to promote or to roll back to; see `champion.override`.
+
+    `rows` are those of `champion`, the last day's at the end.
 
     Raises:
         OverrideRefused: there is no such model, or more than one.
@@ -146,19 +148,20 @@ def target(
     if action == "promote":
         if asked is not None and day is None:
             raise OverrideRefused(f"{asked!r} is no day: name the day whose candidate is to serve")
-        candidate = candidates.of_day(lake, day or last, base)
+        trained = rows.item(-1, "day") if day is None else day
+        candidate = candidates.of_day(lake, trained, base)
         if isinstance(candidate, NoCandidate):
-            raise OverrideRefused(f"{day or last}: {candidate.reason}")
+            raise OverrideRefused(f"{trained}: {candidate.reason}")
         return candidate.digest, candidate.path
     if asked is None:
         raise OverrideRefused(f"say what to roll back to: a digest, a day, or {BASE}")
     if asked in (BASE, base.digest):
         return base.digest, base.path
     if day is not None:
-        rows = lake.read("champion").filter(pl.col("day") <= day).sort("day").collect()
-        if rows.is_empty():
+        until = rows.filter(pl.col("day") <= day)
+        if until.is_empty():
             return base.digest, base.path
-        row = rows.row(-1, named=True)
+        row = until.row(-1, named=True)
         return (base.digest, base.path) if row["since"] is None else (row["model_digest"], Path(row["path"]))
     return _by_digest(lake, asked)
 

@@ -121,15 +121,14 @@ def _days_of_champions(lake: Lake, settings: Settings) -> list[date]:
     if not lake.exists("champion"):
         return []
     tables = [table for table in ("champion", "champion_changes") if lake.exists(table)]
-    rows = pl.concat([lake.read(table).select("day", "path", "since") for table in tables])
-    trained = rows.filter(pl.col("since").is_not_null())  # the base model has no day
-    served = trained.group_by("path").agg(pl.col("day").max()).sort("day", "path", descending=True).collect()
-    now = lake.read("champion").sort("day").last().select("path", "since").collect()
-    serving = now.drop_nulls("since")["path"].to_list()
-    former = [path for path in served["path"] if path not in serving][: settings.retention.champions]
+    rows = pl.concat([lake.read(table).select("day", "path") for table in tables])
+    served = rows.group_by("path").agg(pl.col("day").max()).sort("day", "path", descending=True).collect()
+    serving = Path(lake.read("champion").sort("day").last().select("path").collect().item()).resolve()
     home = (settings.data_dir / "checkpoints").resolve()
-    paths = [Path(path).resolve() for path in (*serving, *former)]
-    return [_day(Path(path.relative_to(home).parts[0])) for path in paths if path.is_relative_to(home)]
+    trained = [one for path in served["path"] if (one := Path(path).resolve()).is_relative_to(home)]
+    former = [path for path in trained if path != serving][: settings.retention.champions]
+    kept = [*former, *(path for path in trained if path == serving)]  # the base model is none of them
+    return [_day(Path(path.relative_to(home).parts[0])) for path in kept]
 
 
 def _remove_models(data_dir: Path, first: date, served: list[date]) -> list[Path]:

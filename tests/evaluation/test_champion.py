@@ -125,6 +125,27 @@ def test_an_older_day_decided_again_changes_nothing_after_it(lake, model):
     assert champion.current(lake, date.max, base).digest == one.digest
 
 
+def test_a_table_of_an_earlier_version_is_read_and_gone_on_with(lake, model):
+    base, one, two = model("base"), model("one"), model("two")
+    told = {"decision": ["kept", "promoted", "kept"], "model_digest": [base.digest, one.digest, one.digest]}
+    old = pl.DataFrame({"day": [FIRST, SECOND, THIRD], **told}).with_columns(
+        path=pl.when(pl.col("model_digest") == one.digest).then(pl.lit(str(one.path))).otherwise(pl.lit("b")),
+        reason=pl.lit("as it was"),
+        candidate_digest=pl.lit(None, pl.String),
+        decided_at=pl.lit(datetime(2026, 1, 6, tzinfo=UTC)).cast(CHAMPION_SCHEMA["decided_at"]),
+    )
+    lake.replace("champion", old, [FIRST, SECOND, THIRD])
+    assert champion.current(lake, SECOND, base).digest == base.digest
+    told = champion.current(lake, date.max, base)
+    assert (told.digest, told.path, told.since) == (one.digest, one.path, SECOND)
+    fourth = date(2026, 1, 8)
+    record(lake, fourth, keep("a tie"), base, two)
+    row = champion.last_row(lake)
+    assert (row["since"], row["previous_digest"], row["decided_by"]) == (SECOND, one.digest, "gate")
+    assert lake.read("champion").collect().height == 4
+    assert champion.current(lake, fourth, base).since == SECOND
+
+
 @pytest.mark.parametrize(
     ("fit", "why"),
     [
