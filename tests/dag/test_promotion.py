@@ -300,10 +300,6 @@ def test_the_command_shows_rolls_back_and_refuses(gate, three, tmp_path, monkeyp
     assert refused.exit_code == 1 and "no former champion begins with '0123456789'" in refused.stderr
     assert run(app, ["champion", "rollback", "base"]).exit_code == 2  # nobody signed
 
-    done = run(app, ["champion", "hold", *signed])
-    assert done.exit_code == 0, done.output
-    assert "held by Ann: users complain" in run(app, ["champion", "show"]).stderr
-
 
 def test_a_terminal_told_of_no_decision_says_so(gate, tmp_path, monkeypatch):
     monkeypatch.setenv("ECHO_CONFIG", str(tmp_path / "pipeline.yaml"))

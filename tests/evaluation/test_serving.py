@@ -1,13 +1,16 @@
 import json
 import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from reigns import NOW, day, reign
 
 from echo_dagster import __version__
 from echo_dagster.evaluation import champion, serving
+from echo_dagster.evaluation.overrides import OverrideRefused
 from echo_dagster.lake import TableMissing
 
 
@@ -105,6 +108,30 @@ def test_the_data_directory_can_be_moved_with_its_link(ruled, tmp_path_factory):
     shutil.copytree(ruled.data_dir, elsewhere, symlinks=True)
     assert (elsewhere / "champion").resolve().is_relative_to(elsewhere.resolve())
     assert (elsewhere / "champion" / "config.json").read_text() == "one"
+
+
+def test_people_who_decide_at_the_same_time_leave_one_story(ruled):
+    one = ruled.decide(0, "one", promotes=True)
+    two = ruled.decide(1, "two", promotes=True)
+    refused = []
+
+    def back_and_forth(number):
+        for turn in range(3):
+            asked = (one, two)[(number + turn) % 2]
+            try:
+                ruled.override("rollback", asked.digest, at=NOW + timedelta(seconds=10 * turn + number))
+            except OverrideRefused as error:
+                refused.append(str(error))
+            ruled.publish()
+
+    with ThreadPoolExecutor(4) as people:
+        list(people.map(back_and_forth, range(4)))
+    assert all(why.endswith("serves already") for why in refused)
+    told = record(ruled)
+    assert told["digest"] == ruled.serves() and linked(ruled) == Path(told["path"]).resolve()
+    noted = serving.changes(ruled.lake)
+    assert noted["previous_digest"].to_list() == [None, *noted["model_digest"][:-1]]
+    assert ruled.lake.read("champion_overrides").collect().height == 12 - len(refused)
 
 
 def test_who_was_killed_between_link_and_record_is_made_up_for(ruled, monkeypatch):
