@@ -1,6 +1,6 @@
 """Stage 5 as assets: what users did, what the candidate does, what serves, and the report."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
 
@@ -22,7 +22,7 @@ from assets.optimization import reference_model
 from assets.promotion import decided
 from echo_dagster.evaluation import champion as champions
 from echo_dagster.evaluation import day as evaluation
-from echo_dagster.evaluation import online, plots, serving
+from echo_dagster.evaluation import longitudinal, online, plots, plots_online, serving
 from echo_dagster.evaluation import report as reports
 from echo_dagster.evaluation.schema import ONLINE_SCHEMA
 from echo_dagster.lake import Lake
@@ -36,7 +36,34 @@ def online_metrics(
     """Acceptance rate, generation rate, kept rate and persistence, by model, language and cohort."""
     check_inputs(context, settings, lake, "gap_sessions")
     measured = online.measure_days(lake, days(context), settings.evaluation)
-    return dg.MaterializeResult(metadata={**rows(measured.height, context), "metrics": frame_table(measured)})
+    return dg.MaterializeResult(
+        metadata={
+            **rows(measured.height, context),
+            "suppressed_groups": int(measured["is_suppressed"].sum()),
+            "metrics": frame_table(measured.select(_OVERVIEW)),
+            **_online_plots(lake, settings, max(days(context))),
+        }
+    )
+
+
+#: Of the sixty columns those that fit on a screen.
+_OVERVIEW = ("day", "model", "language", "cohort", "n_users", "n_shown", *plots_online.HEADLINES)
+#: More days do not fit into a picture that asset metadata may hold.
+_TREND_DAYS = 30
+
+
+def _online_plots(lake: Lake, settings: Settings, last: date) -> dict[str, dg.MarkdownMetadataValue]:
+    """Return trends, persistence and cohorts of the last days; where nothing may be told there are none."""
+    recent = [last - timedelta(days=back) for back in range(_TREND_DAYS)]
+    trends, users = (lake.read(table, recent).collect().sort("day") for table in ("trends", "online_users"))
+    models, cohorts = (
+        of(users, settings.evaluation) for of in (longitudinal.by_model, longitudinal.by_cohort)
+    )
+    return {
+        **plot("trend_plot", plots_online.headlines, longitudinal.told(trends)),
+        **plot("persistence_plot", plots_online.persistence, longitudinal.persistence(models)),
+        **plot("cohort_plot", plots_online.cohorts, cohorts.drop_nulls("acceptance_rate")),
+    }
 
 
 @dg.asset(

@@ -24,7 +24,7 @@ def summarize(users: pl.DataFrame, by: Sequence[str], rules: Evaluation) -> pl.D
     who are shadowed are counted, in `n_shadowed_users` and `n_shadowed_shown`, and in nothing else.
 
     Args:
-        users: `day`s of `online_users`, any number of rows per user. Not empty.
+        users: `day`s of `online_users`, any number of rows per user.
         by: columns; none is one group of all.
         rules: confidence, resamples and seed.
     """
@@ -55,7 +55,7 @@ def summarize(users: pl.DataFrame, by: Sequence[str], rules: Evaluation) -> pl.D
         first += n_rows
         told.append(_with_interval(above[mine], below[mine], rules))
     rates = pl.DataFrame(
-        np.reshape(told, (groups.height, -1)),
+        np.reshape(told, (groups.height, 3 * len(RATES))),
         schema={f"{rate}{end}": pl.Float64() for rate in RATES for end in ("", "_low", "_high")},
     ).fill_nan(None)
     measured = groups.hstack(rates)
