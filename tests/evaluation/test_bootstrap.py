@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from benchmarks import coverage
 from echo_dagster.evaluation import bootstrap
 
 
@@ -11,6 +12,82 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says():
         interval = bootstrap.mean(rng.exponential(size=30), resamples=600, seed=seed)
         covered += interval.low <= 1 <= interval.high
     assert 0.90 <= covered / 300 <= 0.98  # the plain percentile interval of skewed data gets about 0.91
+
+
+@pytest.mark.parametrize(
+    ("make", "metrics", "n_users"),
+    [
+        (coverage.compared, coverage.OFFLINE, 10),
+        (coverage.compared, coverage.OFFLINE, 30),
+        (coverage.logged, coverage.ONLINE, 15),
+    ],
+    ids=["models on ten users", "models on thirty users", "a log of fifteen users"],
+)
+def test_of_500_experiments_with_users_who_differ_92_to_98_percent_are_covered(make, metrics, n_users):
+    told = coverage.next_user(make, metrics, n_users, experiments=500, resamples=600)
+    assert told.n_experiments == 500 and set(told.covered) == set(metrics)
+    for metric, covered in told.covered.items():
+        assert 0.92 <= covered / 500 <= 0.98, metric
+
+
+def test_resampling_regions_says_too_much_of_users_who_were_not_there():
+    told = coverage.next_user(
+        coverage.compared, coverage.OFFLINE, 7, experiments=200, resamples=300, by_region=True
+    )
+    assert told.covered["edit_similarity"] < 0.85 * 200
+
+
+def test_all_columns_at_once_are_each_what_they_are_alone():
+    rng = np.random.default_rng(5)
+    columns = rng.normal(size=(60, 3))
+    users = [f"u{n % 13}" for n in range(60)]
+    together = bootstrap.means(columns, users, seed=3)
+    for one, column in zip(together, columns.T, strict=True):
+        alone = bootstrap.mean(column, users, seed=3)
+        assert (one.value, one.low, one.high) == pytest.approx((alone.value, alone.low, alone.high))
+        assert (one.n_values, one.n_units) == (alone.n_values, alone.n_units) == (60, 13)
+    assert len({one.low for one in together}) == 3
+
+
+def test_a_row_without_a_value_is_left_out_of_its_column_only():
+    full = np.array([1.0, 0.0, 1.0, 1.0, 0.0, 1.0])
+    holed = full.copy()
+    holed[[1, 4]] = np.nan
+    whole, part = bootstrap.means(np.stack([full, holed], axis=1), list("aabbcc"))
+    assert (whole.value, whole.n_values, whole.n_units) == (pytest.approx(4 / 6), 6, 3)
+    assert (part.value, part.n_values, part.n_units) == (1.0, 4, 3)
+    assert (part.low, part.high) == (1.0, 1.0)
+
+
+def test_a_unit_without_any_value_is_no_unit():
+    values = np.array([[1.0], [3.0], [np.nan]])
+    (told,) = bootstrap.means(values, ["a", "a", "b"])
+    assert (told.value, told.low, told.n_values, told.n_units) == (2.0, None, 2, 1)
+
+
+def test_a_ratio_of_a_users_sums_is_that_of_the_users_rows():
+    rng = np.random.default_rng(5)
+    users = np.sort(rng.integers(0, 12, size=300))
+    proposed = rng.integers(1, 80, size=(300, 1)).astype(float)
+    accepted = proposed * (rng.random((300, 1)) < 0.3)
+    sums = [np.bincount(users, weights=column[:, 0])[:, None] for column in (accepted, proposed)]
+    (of_rows,) = bootstrap.ratios(accepted, proposed, [f"u{user:02}" for user in users])
+    (of_users,) = bootstrap.ratios(*sums)
+    assert of_rows.value == pytest.approx(accepted.sum() / proposed.sum())
+    assert (of_rows.low, of_rows.high) == pytest.approx((of_users.low, of_users.high))
+    assert (of_rows.n_values, of_rows.n_units, of_users.n_values) == (300, 12, 12)
+
+
+def test_users_of_unequal_size_leave_a_wider_interval_than_as_many_alike():
+    rng = np.random.default_rng(5)
+    effect = rng.normal(size=10)
+
+    def width(sizes):
+        users = np.repeat(np.arange(10), sizes)
+        told = bootstrap.mean(effect[users], [f"u{user}" for user in users])
+        return told.high - told.low
+
+    assert width([50] * 5 + [10] * 5) > width([30] * 10)
 
 
 def test_units_that_agree_within_themselves_widen_the_interval():
@@ -105,3 +182,17 @@ def test_many_units_in_parts_are_resampled_as_few_at_once(monkeypatch):
     monkeypatch.setattr(bootstrap, "_CHUNK_DRAWS", 300 * 7)
     for part, whole in zip(bootstrap.ratios(above, below, resamples=2_000), once, strict=True):
         assert (part.low, part.high) == pytest.approx((whole.low, whole.high), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("above", "below", "why"),
+    [
+        ([[1.0]], [[0.0]], "no values"),
+        ([[1.0]], [[-1.0]], "below zero"),
+        ([[1.0]], [[np.inf]], "not finite"),
+        ([[1.0]], [[1.0], [1.0]], "do not go with"),
+    ],
+)
+def test_no_ratio_is_made_up(above, below, why):
+    with pytest.raises(ValueError, match=why):
+        bootstrap.ratios(np.array(above), np.array(below))

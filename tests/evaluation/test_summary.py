@@ -85,8 +85,9 @@ def test_without_held_out_users_there_is_no_slice_of_them():
     assert set(summarise(rows, SETTINGS)["slice"]) == {"all", "language=python"}
 
 
-def test_users_are_resampled_where_there_are_ten_else_regions():
-    assert units(answered("base", 0.5, n=40, users=10)) == [f"u{index % 10}" for index in range(40)]
+def test_users_are_resampled_where_there_are_eight_else_regions():
+    assert units(answered("base", 0.5, n=40, users=8)) == [f"u{index % 8}" for index in range(40)]
+    assert units(answered("base", 0.5, n=40, users=7)) == [f"r{index:04}" for index in range(40)]
     few = answered("base", 0.5, n=3, users=3).with_columns(region_id=pl.Series(["r", "r", None]))
     assert units(few) == ["r", "r", "0002"]
 
