@@ -81,6 +81,15 @@ class Lake:
         """Return the days of which `table` holds rows, in order."""
         return self.read(table).select(pl.col("day").unique().sort()).collect().to_series().to_list()
 
+    def extent(self, table: str) -> tuple[int, int]:
+        """Return how many rows `table` holds, and of how many days, from its log alone."""
+        files = self._open(table).get_add_actions(flatten=True)
+        told = pl.DataFrame(pa.table(files)).select(
+            pl.col("num_records").sum(), pl.col("partition.day").n_unique()
+        )
+        rows, days = told.row(0)
+        return int(rows), int(days)
+
     def read(
         self, table: str, days: Sequence[date] | None = None, version: int | None = None
     ) -> pl.LazyFrame:
