@@ -318,6 +318,9 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="by default reports/<day>.html in the data directory")
     ] = None,
+    plots: Annotated[
+        Path | None, typer.Option(help="also write every plot to this directory, as PNG and CSV")
+    ] = None,
     config: Annotated[Path | None, CONFIG] = None,
 ) -> None:
     """Write the report of a day from what the lake holds, and print its path."""
@@ -327,8 +330,11 @@ def report(
 
     with failing_plainly():
         configured = configuration.load(config)
-        path = reports.write(Lake(configured.lake_dir), day.date(), configured, out)
-    typer.echo(path)
+        lake = Lake(configured.lake_dir)
+        path = reports.write(lake, day.date(), configured, out)
+        written = [] if plots is None else reports.write_plots(lake, day.date(), configured, plots)
+    for one in (path, *written):
+        typer.echo(one)
 
 
 def main() -> None:

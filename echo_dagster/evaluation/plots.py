@@ -36,6 +36,7 @@ __all__ = [
     "funnel",
     "mix",
     "perplexity",
+    "perplexity_bins",
     "png",
     "png_markdown",
     "preference_curve",
@@ -59,10 +60,18 @@ _MIX_WIDTH = 340
 _BY_PLACE = alt.EncodingSortField(field="place", op="min")
 
 METRIC_TITLES = {
+    "predicted_retained_chars": "Predicted retained characters",
+    "predicted_acceptance_rate": "Predicted acceptance rate",
     "exact_match": "Exact match, share",
     "edit_similarity": "Edit similarity",
+    "chrf": "chrF",
+    "first_line_match": "First-line match, share",
     "middle_nats_per_token": "NLL of C_N, nats per token (lower is better)",
-    "predicted_acceptance_rate": "Predicted acceptance rate",
+    "prediction_nats_per_token": "NLL of the answer, nats per token",
+    "reversal_rate": "Reversals, share (lower is better)",
+    "syntax_validity": "Syntactically valid, share",
+    "tokens_per_completion": "Tokens per completion",
+    "latency_s_per_completion": "Latency per completion, s (lower is better)",
 }
 
 
@@ -216,18 +225,8 @@ def perplexity(scored: pl.DataFrame, width_nats: float = 0.25) -> alt.Chart:
             Rows without a finite value are left out.
         width_nats: width of a bar.
     """
-    nats = pl.col("middle_nats_per_token")
-    scored = scored.filter(nats.is_finite())
-    if "verdict" not in scored.columns:
-        scored = scored.with_columns(verdict=pl.lit("scored"))
-    limit = _ceiling(scored["middle_nats_per_token"].quantile(0.99) or 0.0, width_nats)
-    bins = (
-        scored.with_columns(low=(nats.clip(upper_bound=limit) / width_nats).floor() * width_nats)
-        .group_by("low", "verdict")
-        .agg(rows=pl.len())
-        .with_columns(high=pl.col("low") + width_nats)
-        .sort("low", "verdict")
-    )
+    scored = _scored(scored)
+    bins = perplexity_bins(scored, width_nats)
     other = (
         scored.filter(~pl.col("verdict").is_in(["kept", "scored"]))["verdict"]
         .value_counts()
@@ -264,6 +263,24 @@ def perplexity(scored: pl.DataFrame, width_nats: float = 0.25) -> alt.Chart:
         )
     )
     return styled(chart.properties(width=520, height=220))
+
+
+def perplexity_bins(scored: pl.DataFrame, width_nats: float = 0.25) -> pl.DataFrame:
+    """Return the bars of that histogram: `low`, `high` (nats per token), `verdict` and `rows`."""
+    scored, nats = _scored(scored), pl.col("middle_nats_per_token")
+    limit = _ceiling(scored["middle_nats_per_token"].quantile(0.99) or 0.0, width_nats)
+    return (
+        scored.with_columns(low=(nats.clip(upper_bound=limit) / width_nats).floor() * width_nats)
+        .group_by("low", "verdict")
+        .agg(rows=pl.len())
+        .with_columns(high=pl.col("low") + width_nats)
+        .sort("low", "verdict")
+    )
+
+
+def _scored(scored: pl.DataFrame) -> pl.DataFrame:
+    scored = scored.filter(pl.col("middle_nats_per_token").is_finite())
+    return scored if "verdict" in scored.columns else scored.with_columns(verdict=pl.lit("scored"))
 
 
 def training_curve(history: Sequence[Mapping[str, Any]]) -> alt.VConcatChart:

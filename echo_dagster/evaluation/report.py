@@ -1,7 +1,7 @@
 """The report of one day: a single HTML page that needs nothing but itself.
 
 What lives here: joining facts, plots and samples into the page, and writing it. What does not: reading tables
-(`report_facts.py`, `report_models.py`), which gaps and how much of their text may be shown
+(`report_facts.py`, `report_models.py` and those beside them), which plots there are (`report_plots.py`), which gaps and how much of their text may be shown
 (`report_samples.py`), the look of plots (`plots.py`) and of the page (`templates/`).
 
 The page holds no clock and no random choice: the same tables give the same bytes.
@@ -13,20 +13,22 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Mapping
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import altair as alt
-import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import echo_dagster
-from echo_dagster.evaluation import plots, report_denoising, report_facts, report_models
+from echo_dagster.evaluation import plots, report_denoising, report_facts, report_models, report_plots
+from echo_dagster.evaluation.report_decision import decision
+from echo_dagster.evaluation.report_metrics import METRICS
 from echo_dagster.evaluation.report_samples import Browser, browse
+from echo_dagster.evaluation.report_trends import trends
+from echo_dagster.evaluation.report_user import user
+from echo_dagster.evaluation.report_verdict import verdicts
 from echo_dagster.lake import Lake
 from echo_dagster.secrets import mask
 from echo_dagster.settings import Settings
@@ -64,24 +66,19 @@ def write(lake: Lake, day: date, settings: Settings, out: Path | None = None) ->
 def render(lake: Lake, day: date, settings: Settings) -> str:
     """Return the report of `day` as HTML. A section with nothing to show says why in a sentence."""
     browser = browse(lake, day, mask, limit=MAX_SAMPLES)
-    facts: dict[str, Any] = {
-        "sources": report_facts.sources(lake, day),
-        "funnel": report_facts.funnel(lake, day),
-        "online": report_facts.online(lake, day),
-        "mix": report_facts.mix(lake, day),
-        "likelihood": report_facts.likelihood(lake, day, settings),
-        "denoising": report_denoising.denoising(lake, day, settings, mask),
-        "training": report_models.training(lake, day, settings),
-        "compared": report_models.compared(lake, day),
-        "decision": report_models.decision(lake, day),
-    }
+    facts = _facts(lake, day, settings)
+    found = report_plots.of_day(facts, report_models.offline_trend(lake, day))
     page = _environment().get_template("report.html.j2")
     return page.render(
         day=day,
         simulated=report_facts.simulated(lake, day, settings),
         settings=settings,
         version=echo_dagster.__version__,
-        plots=_plots(facts, report_models.offline_trend(lake, day)),
+        plots={name: Markup(plots.svg(plot.chart, name)) for name, plot in found.items()},
+        plots_json=_json(
+            {"day": day.isoformat(), "tables": {name: plot.csv() for name, plot in found.items()}}
+        ),
+        verdicts=verdicts(facts["compared"], facts["user"]),
         browser=browser,
         browser_json=_json(_payload(browser)),
         choices=_choices(browser),
@@ -89,29 +86,26 @@ def render(lake: Lake, day: date, settings: Settings) -> str:
     )
 
 
-def _plots(facts: Mapping[str, Any], offline: pl.DataFrame | None) -> dict[str, Markup]:
-    """Return the SVG of every plot that there is something for."""
-    charts: dict[str, alt.TopLevelMixin] = {}
-    if "steps" in facts["funnel"]:
-        charts["funnel"] = plots.funnel(pl.DataFrame(facts["funnel"]["steps"]))
-    if "points" in facts["online"] and len(facts["online"]["points"]):
-        charts["online"] = plots.trend(facts["online"]["points"], facts["online"]["changes"])
-    if "strata" in facts["mix"]:
-        charts["mix"] = plots.mix(facts["mix"]["strata"])
-    if "samples" in facts["likelihood"] and len(facts["likelihood"]["samples"]):
-        charts["likelihood"] = plots.perplexity(facts["likelihood"]["samples"])
-    if "strata" in facts["denoising"]:
-        charts["denoising"] = plots.denoising(facts["denoising"]["strata"])
-    if facts["training"].get("history"):
-        try:
-            charts["loss"] = plots.training_curve(facts["training"]["history"])
-        except plots.PlotError as error:
-            facts["training"]["history_missing"] = f"history.json cannot be drawn: {error}."
-    if "own" in facts["compared"] and len(facts["compared"]["own"]):
-        charts["comparison"] = plots.comparison(facts["compared"]["own"])
-    if offline is not None:
-        charts["offline"] = plots.trend(offline, percent=False)
-    return {name: Markup(plots.svg(chart, name)) for name, chart in charts.items()}
+def write_plots(lake: Lake, day: date, settings: Settings, folder: Path) -> list[Path]:
+    """Write every plot of the report of `day` to `folder`, each as PNG and as CSV, and return the paths."""
+    found = report_plots.of_day(_facts(lake, day, settings), report_models.offline_trend(lake, day))
+    return report_plots.write(found, day, folder)
+
+
+def _facts(lake: Lake, day: date, settings: Settings) -> dict[str, Any]:
+    return {
+        "sources": report_facts.sources(lake, day),
+        "funnel": report_facts.funnel(lake, day),
+        "online": report_facts.online(lake, day),
+        "trends": trends(lake, day),
+        "mix": report_facts.mix(lake, day),
+        "likelihood": report_facts.likelihood(lake, day, settings),
+        "denoising": report_denoising.denoising(lake, day, settings, mask),
+        "training": report_models.training(lake, day, settings),
+        "compared": report_models.compared(lake, day),
+        "user": user(lake, day),
+        "decision": decision(lake, day),
+    }
 
 
 def _payload(browser: Browser | None) -> list[dict[str, Any]]:
@@ -123,7 +117,7 @@ def _choices(browser: Browser | None) -> dict[str, list[tuple[str, int]]]:
     if browser is None:
         return {}
     choices = {}
-    for name in ("verdict", "language", "outcome", "break_reason"):
+    for name in ("verdict", "language", "outcome", "break_reason", "cohort"):
         counts: dict[str, int] = {}
         for gap in browser.gaps:
             value = gap[name] or ""
@@ -156,7 +150,7 @@ def _environment() -> Environment:
         "metric": metric,
         "delta": delta,
     }
-    environment.globals |= {"METRICS": report_models.METRICS, "asset": _asset}
+    environment.globals |= {"METRICS": METRICS, "asset": _asset}
     return environment
 
 
@@ -182,7 +176,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def metric(value: float | None, name: str, unit: bool = True) -> str:
     """Return the value of a metric in its own form, with or without its unit."""
-    text = share(value) if _is_share(name) else number(value)
+    text = share(value) if _is_share(name) else number(value, _digits(name))
     return text if unit else text.removesuffix(" %")
 
 
@@ -190,9 +184,13 @@ def delta(value: float | None, name: str, unit: bool = True) -> str:
     """Return a difference with its sign; one of shares is in percentage points."""
     if value is None or not math.isfinite(value):
         return MISSING
-    text = f"{100 * value:+.1f}" if _is_share(name) else f"{value:+.3f}"
+    text = f"{100 * value:+.1f}" if _is_share(name) else f"{value:+.{_digits(name)}f}"
     return text.replace("-", "\u2212") + (" pp" if unit and _is_share(name) else "")
 
 
+def _digits(metric_name: str) -> int:
+    return 1 if METRICS.get(metric_name, ("", "number", ""))[1] == "chars" else 3
+
+
 def _is_share(metric_name: str) -> bool:
-    return report_models.METRICS.get(metric_name, ("", "number", ""))[1] == "share"
+    return METRICS.get(metric_name, ("", "number", ""))[1] == "share"

@@ -134,6 +134,7 @@ def online(lake: Lake, day: date) -> Facts:
         history = lake.read("online_metrics").filter(pl.col("day") <= day).collect()
     except TableMissing:
         history = None
+    history = None if history is None else _told(history)
     if history is None or not len(history):
         return {"missing": f"No online metrics were measured up to {day}."}
     # Rates whose denominators the table does not hold (wCAR, GR) cannot be added up, so they have no trend.
@@ -166,9 +167,15 @@ def online(lake: Lake, day: date) -> Facts:
         "rows": rows.sort(
             "n_shown", "model", "language", "cohort", descending=[True, False, False, False]
         ).to_dicts(),
-        "n_shown": rows["n_shown"].sum(),
-        "n_accepted": rows["n_accepted"].sum(),
+        "n_shown": _told(rows)["n_shown"].sum(),
+        "n_accepted": _told(rows)["n_accepted"].sum(),
+        "n_suppressed": len(rows) - len(_told(rows)),
     }
+
+
+def _told(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the groups whose rates are told: of a suppressed one only the size is known."""
+    return rows.filter(~pl.col("is_suppressed").fill_null(False)) if "is_suppressed" in rows.columns else rows
 
 
 def mix(lake: Lake, day: date) -> Facts:

@@ -1,13 +1,15 @@
-"""What the report says about the models: training, the comparison on held-out gaps, and the gate's decision.
+"""What the report says about the models: training, and the comparison on held-out gaps.
 
-What lives here: reading `checkpoint`, `evaluated_model` and `champion` into plain mappings, and saying why
-something is missing, as `report_facts.py` does for the data. What does not: how it looks.
+What lives here: reading `checkpoint` and `evaluated_model` into plain mappings, and saying why something is missing,
+as `report_facts.py` does for the data. What does not: the decision (`report_decision.py`), the verdict in words
+(`report_verdict.py`), and how it looks.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
@@ -16,17 +18,25 @@ from typing import Any
 import polars as pl
 
 from echo_dagster.evaluation.report_facts import Facts, read
+from echo_dagster.evaluation.report_metrics import METRICS
 from echo_dagster.evaluation.schema import ROLES
 from echo_dagster.forgotten import people_behind
 from echo_dagster.lake import Lake, TableMissing
 from echo_dagster.settings import Settings
 
-#: Title, form, and which way is better, which decides what a difference is called.
-METRICS = {
-    "exact_match": ("Exact match", "share", "higher"),
-    "edit_similarity": ("Edit similarity", "number", "higher"),
-    "middle_nats_per_token": ("NLL of C_N, nats per token", "number", "lower"),
-    "predicted_acceptance_rate": ("Predicted acceptance rate", "share", "higher"),
+#: Kinds of slices, in order; what follows the first is folded on the page.
+KINDS = {
+    "all": "All held-out gaps",
+    "held_out": "Held-out users and repositories",
+    "language": "By language",
+    "length": "By length of C_N",
+    "outcome": "By outcome",
+    "cohort": "By cohort",
+}
+_NAMES = {
+    "all": "All held-out gaps",
+    "held_out_users": "Held-out users",
+    "held_out_repositories": "Held-out repositories",
 }
 
 
@@ -110,7 +120,7 @@ def compared(lake: Lake, day: date) -> Facts:
         if len(paired.filter((pl.col("role") == role) & (pl.col("versus") == versus)))
     ]
     cells = {(row["slice"], row["metric"], row["role"], row["versus"]): row for row in rows.to_dicts()}
-    slices = sorted(rows["slice"].unique(), key=lambda name: (name != "all", name != "held_out_users", name))
+    slices = sorted(rows["slice"].unique(), key=_order)
     metrics = sorted(
         rows["metric"].unique(),
         key=lambda name: (name not in METRICS, list(METRICS).index(name) if name in METRICS else 0, name),
@@ -118,6 +128,8 @@ def compared(lake: Lake, day: date) -> Facts:
     table = [
         {
             "slice": name,
+            "kind": _kind(name),
+            "title": _NAMES.get(name, name.partition("=")[2] or name),
             "rows": [
                 {
                     "metric": metric,
@@ -142,9 +154,29 @@ def compared(lake: Lake, day: date) -> Facts:
         "roles": roles,
         "pairs": pairs,
         "table": table,
+        "families": [
+            {
+                "kind": kind,
+                "title": KINDS.get(kind, kind),
+                "groups": [one for one in table if one["kind"] == kind],
+            }
+            for kind in dict.fromkeys(one["kind"] for one in table)
+        ],
         "own": own.filter(pl.col("slice") == "all"),
         "digests": digests,
     }
+
+
+def _kind(name: str) -> str:
+    return "held_out" if name.startswith("held_out") else name.partition("=")[0]
+
+
+def _order(name: str) -> tuple[int, str, int, str]:
+    """Return where a slice stands: by kind, and lengths by their number."""
+    kind = _kind(name)
+    digits = re.search(r"\d+", name) if kind == "length" else None
+    place = list(KINDS).index(kind) if kind in KINDS else len(KINDS)
+    return place, kind, int(digits.group()) if digits else 0, name
 
 
 def _cell(row: Mapping[str, Any] | None, metric: str) -> Facts | None:
@@ -152,8 +184,13 @@ def _cell(row: Mapping[str, Any] | None, metric: str) -> Facts | None:
     if row is None or row["value"] is None or not math.isfinite(row["value"]):
         return None
     verdict = None
-    if row["versus"] is not None and row["low"] is not None and row["high"] is not None and metric in METRICS:
-        sign = 1 if METRICS[metric][2] == "higher" else -1
+    if (
+        row["versus"] is not None
+        and row["low"] is not None
+        and row["high"] is not None
+        and _direction(metric) != "neither"
+    ):
+        sign = 1 if _direction(metric) == "higher" else -1
         verdict = (
             "better"
             if min(sign * row["low"], sign * row["high"]) > 0
@@ -169,6 +206,10 @@ def _cell(row: Mapping[str, Any] | None, metric: str) -> Facts | None:
         "verdict": verdict,
         "metric": metric,
     }
+
+
+def _direction(metric: str) -> str:
+    return METRICS[metric][2] if metric in METRICS else "neither"
 
 
 def offline_trend(lake: Lake, day: date) -> pl.DataFrame | None:
@@ -188,12 +229,3 @@ def offline_trend(lake: Lake, day: date) -> pl.DataFrame | None:
     )
     points = rows.select("day", "value", series="role").sort(order, "day")
     return points if len(points) else None
-
-
-def decision(lake: Lake, day: date) -> Facts:
-    """Return the gate's row of the day, and how many people behind what serves were forgotten since."""
-    rows = read(lake, "champion", [day])
-    if rows is None:
-        return {"missing": f"No promotion was decided on {day}."}
-    row = rows.row(0, named=True)
-    return {**row, "n_forgotten": people_behind(lake, row["path"])}

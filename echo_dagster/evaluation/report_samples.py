@@ -227,7 +227,10 @@ def _prediction(row: Mapping[str, Any], final: str, caps: Caps) -> dict[str, Any
         "similarity": _number(row["edit_similarity"]),
         "nll": _number(row["middle_nats_per_token"]),
         "acceptance": _number(row["predicted_acceptance"]),
+        "chrf": _number(row.get("chrf")),
+        "retained": _number(row.get("predicted_retained_chars")),
         "is_held_out_user": row["is_held_out_user"],
+        "is_held_out_repository": row.get("is_held_out_repository"),
         "is_cut": len(text) > caps.prediction_chars,
         "parts": diff(text[: caps.prediction_chars], final[: caps.prediction_chars]),
     }

@@ -151,6 +151,7 @@ def test_an_empty_lake_makes_a_page_that_says_so_and_holds_no_figure(lake, setti
         "denoising": "No training set of 2026-01-09 was denoised.",
         "training": "Nothing was trained on 2026-01-09: no checkpoint is recorded for it.",
         "comparison": "No model was evaluated on 2026-01-09.",
+        "user": "No calibrated user is recorded for 2026-01-09.",
         "decision": "No promotion was decided on 2026-01-09.",
         "samples": "No gap closed on 2026-01-09, so there is none to read.",
     }.items():
@@ -252,7 +253,7 @@ def test_hostile_text_stays_text(lake, settings):
     page = report.render(lake, DAY, settings)
     assert "<img" not in page
     assert "<!--" not in page
-    assert page.count("</script>") == 2, "the page's own two"
+    assert page.count("</script>") == 3, "the page's own three"
     first = gaps_of(page)[0]
     assert first["document"] == hostile
     assert joined(first["parts"], (0, -1)) == hostile

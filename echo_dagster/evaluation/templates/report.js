@@ -6,7 +6,7 @@
   const gaps = JSON.parse(source.textContent);
   const byId = (id) => document.getElementById(id);
   const list = byId("list"), detail = byId("detail"), status = byId("status"), search = byId("search");
-  const filters = ["verdict", "language", "outcome", "break_reason"].map((name) => [name, byId("f-" + name)]);
+  const filters = ["verdict", "language", "outcome", "break_reason", "cohort"].map((name) => [name, byId("f-" + name)]);
   let shown = [];
   let at = -1;
   let last = null; // the gap read last, kept while a filter hides it
@@ -47,7 +47,7 @@
 
   const pane = (title, gap, drop) => {
     const inside = el("span", "gap", ...parts(gap.parts, drop, TAGS));
-    if (!inside.textContent) inside.append(el("span", "eol", "∅"));
+    if (!inside.textContent) inside.append(el("span", "empty", "∅"));
     return el("div", "pane", el("h4", "", title), el("pre", "",
       el("span", "context", gap.before), inside, el("span", "context", gap.after)));
   };
@@ -55,9 +55,10 @@
   const prediction = (row) => {
     const box = el("div", "prediction", meta([
       ["", row.role], ["model", row.model], ["exact match", row.is_exact ? "yes" : "no"],
-      ["edit similarity", fixed(row.similarity, 3)], ["NLL of C_N", fixed(row.nll, 3)],
+      ["edit similarity", fixed(row.similarity, 3)], ["chrF", fixed(row.chrf, 3)], ["NLL of C_N", fixed(row.nll, 3)],
       ["predicted acceptance", row.acceptance === null ? null : (100 * row.acceptance).toFixed(1) + " %"],
-      ["user", row.is_held_out_user ? "held out" : null],
+      ["predicted retained characters", fixed(row.retained, 1)],
+      ["user", row.is_held_out_user ? "held out" : null], ["repository", row.is_held_out_repository ? "held out" : null],
       ["text", row.is_cut ? "cut for this page" : null],
     ]));
     box.append(el("pre", "", ...parts(row.parts, null, TAGS)));
