@@ -303,6 +303,8 @@ def test_models_that_count_tokens_otherwise_are_not_compared_by_nats(base, tmp_p
     (other / "tokenizer.json").write_text(json.dumps(raw))
     model = ResolvedModel("other", other, models.digest(other))
     assert not named.has_tokenizer_of(model, base) and named.fim_of(model, base, settings) is None
+    told = {"fim": settings.base_model.fim.model_dump(mode="json")}  # as the record of a training says it
+    (other / "provenance.json").write_text(json.dumps(told))
     gaps = scored(DAYS[2], 4).with_columns(is_held_out_user=pl.lit(False))
     nobody = user.fit(DECISION_SCHEMA.to_frame())
     done = side_by_side.compare({"base": base, "other": model}, gaps, base, nobody, settings)
