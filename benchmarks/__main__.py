@@ -11,6 +11,7 @@ from benchmarks import (
     events,
     gguf_export,
     noise,
+    online,
     refinery,
     scoring,
     secret_finding,
@@ -43,6 +44,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         told = backfill.measure(Path(folder), asked.days, asked.events_per_day)
         Console().print(backfill.table(told, asked.days, asked.events_per_day))
+    with tempfile.TemporaryDirectory() as folder:
+        Console().print(online.table(Path(folder), asked.days, 1_000_000, 300, min(asked.rounds, 2)))
     with tempfile.TemporaryDirectory() as folder:
         recording = asked.recording if asked.recording.exists() else None
         Console().print(snapshots.table(snapshots.measure(Path(folder), recording)))

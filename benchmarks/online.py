@@ -143,6 +143,20 @@ def measure(lake: Path, n_days: int, *, runs: int = 1) -> list[Watched]:
     return [watch(command) for _ in range(runs)]
 
 
+def table(folder: Path, n_days: int, n_shown: int, n_users: int, runs: int) -> Table:
+    """Write gaps below `folder`, measure them, and return what it took."""
+    n_gaps = write_gaps(Lake(folder), days_of(n_days), n_shown, n_users)
+    told = Table(
+        title=f"online metrics: {n_days} days, {n_shown:,} shown in {n_gaps:,} gaps, {n_users} users"
+    )
+    for heading in ("run", "seconds", "seconds of a core", "peak MiB"):
+        told.add_column(heading, justify="right")
+    for number, run in enumerate(measure(folder, n_days, runs=runs), 1):
+        peak = f"{run.peak_bytes / 2**20:,.0f}"
+        told.add_row(str(number), f"{run.seconds:.1f}", f"{run.core_seconds:.1f}", peak)
+    return told
+
+
 def main() -> None:
     """Write gaps and measure them; with `--lake`, measure those that are there."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -156,15 +170,7 @@ def main() -> None:
         online.measure_days(Lake(asked.lake), days_of(asked.days), Evaluation())
         return
     with tempfile.TemporaryDirectory() as folder:
-        n_gaps = write_gaps(Lake(Path(folder)), days_of(asked.days), asked.shown, asked.users)
-        told = measure(Path(folder), asked.days, runs=asked.runs)
-    table = Table(title=f"{asked.days} days, {asked.shown:,} shown in {n_gaps:,} gaps, {asked.users} users")
-    for heading in ("run", "seconds", "seconds of a core", "peak MiB"):
-        table.add_column(heading, justify="right")
-    for number, run in enumerate(told, 1):
-        peak = f"{run.peak_bytes / 2**20:,.0f}"
-        table.add_row(str(number), f"{run.seconds:.1f}", f"{run.core_seconds:.1f}", peak)
-    Console().print(table)
+        Console().print(table(Path(folder), asked.days, asked.shown, asked.users, asked.runs))
 
 
 if __name__ == "__main__":
