@@ -4,7 +4,8 @@ with
 gaps as (
     select
         gap_id, completion_id, user_id, language, closed_at, consent, censored, outcome, proposal, final,
-        list_contains($accepted_outcomes, outcome) as is_accepted
+        list_contains($accepted_outcomes, outcome) as is_accepted,
+        coalesce(retained_300s, kept_rate * accepted_chars) as retained_chars
     from gap_sessions
     where day between $first_day and $last_day
 ),
@@ -14,7 +15,10 @@ completions as (
     select
         completion_id,
         arg_max(
-            {'user_id': user_id, 'language': language, 'proposal': proposal, 'final': final, 'censored': censored},
+            {
+                'user_id': user_id, 'language': language, 'proposal': proposal, 'final': final, 'censored': censored,
+                'retained_chars': retained_chars
+            },
             row(is_accepted, closed_at, gap_id)
         ) as gap,
         bool_or(is_accepted) as is_accepted,
@@ -33,6 +37,7 @@ judged as (
         gap.proposal as proposal,
         gap.final as final,
         is_accepted,
+        case when is_accepted then gap.retained_chars end as retained_chars,
         case
             when not is_consented then 'no_consent'
             when is_superseded then 'superseded'
@@ -52,7 +57,8 @@ counted as (
     from judged
 )
 
-select verdict, n_verdict, completion_id, user_id, language, proposal, final, is_accepted
+select verdict, n_verdict, completion_id, user_id, language, proposal, final, is_accepted,
+    retained_chars
 from counted
 where place <= case verdict when 'decided' then $max_decisions else 1 end
 order by verdict, completion_id

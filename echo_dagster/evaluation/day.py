@@ -1,6 +1,6 @@
 """One day's evaluation, from table to table: which gaps, which models, which user.
 
-What lives here: reading the day's inputs and writing `predictions` and `evaluated_model`. What does not: the
+What lives here: reading the day's inputs and writing `predictions`, `evaluated_model` and `user_fit`. What does not: the
 comparison itself (`compare.py`), and what follows from it (`gate.py`, `champion.py`).
 
 The held-out gaps of day D are all its scored samples: the training set of D ends the day before, and some
@@ -22,7 +22,7 @@ from echo_dagster.evaluation import champion as champions
 from echo_dagster.evaluation import decisions, user
 from echo_dagster.evaluation.candidate import NoCandidate
 from echo_dagster.evaluation.compare import compare
-from echo_dagster.evaluation.schema import EVALUATED_SCHEMA, PREDICTION_SCHEMA
+from echo_dagster.evaluation.schema import EVALUATED_SCHEMA, PREDICTION_SCHEMA, USER_FIT_SCHEMA
 from echo_dagster.holdout import is_held_out
 from echo_dagster.lake import Lake
 from echo_dagster.models import ResolvedModel
@@ -103,7 +103,8 @@ def evaluate_day(
         progress=progress,
     )
     record = {**fitted.to_record(), "n_decided": logged.n_decided, "left_out": logged.left_out}
-    return _write(lake, day, DayEvaluation(None, predictions, evaluated, held_out.height, n_seen, record))
+    done = DayEvaluation(None, predictions, evaluated, held_out.height, n_seen, record)
+    return _write(lake, day, done, fitted.to_row())
 
 
 def leaks(lake: Lake, day: date, settings: Settings) -> int:
@@ -144,7 +145,10 @@ def _nothing() -> tuple[pl.DataFrame, pl.DataFrame]:
     return pl.DataFrame(schema=PREDICTION_SCHEMA), pl.DataFrame(schema=EVALUATED_SCHEMA)
 
 
-def _write(lake: Lake, day: date, done: DayEvaluation) -> DayEvaluation:
+def _write(lake: Lake, day: date, done: DayEvaluation, user_fit: pl.DataFrame | None = None) -> DayEvaluation:
+    if user_fit is None:
+        user_fit = pl.DataFrame(schema=USER_FIT_SCHEMA)
     lake.replace("predictions", done.predictions.select(pl.lit(day).alias("day"), pl.all()), [day])
     lake.replace("evaluated_model", done.evaluated.select(pl.lit(day).alias("day"), pl.all()), [day])
+    lake.replace("user_fit", user_fit.select(pl.lit(day).alias("day"), pl.all()), [day])
     return done

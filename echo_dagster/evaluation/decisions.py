@@ -6,6 +6,7 @@ What lives here: running `sql/user_decisions.sql` and counting what it leaves ou
 A decision is one completion, however often it was shown. Left out, each with its count:
 
 * `no_consent`: the user's code may be counted, but nothing may be learned from it;
+* `censored`: the end was not seen, so that C_N is a guess;
 * `superseded`: the next key stroke replaced the proposal, so that the user may never have seen it;
 * `blank_proposal`: nothing was proposed;
 * `blank_final`: nothing stands in the gap at the end. Held-out gaps always hold something, so such decisions
@@ -34,6 +35,8 @@ DECISION_SCHEMA = pl.Schema(
         "proposal": pl.String(),
         "final": pl.String(),
         "is_accepted": pl.Boolean(),
+        # Characters of an accepted proposal that stayed: after five minutes where the log has the edits, else in C_N.
+        "retained_chars": pl.Float64(),
     }
 )
 

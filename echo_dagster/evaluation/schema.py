@@ -43,6 +43,31 @@ EVALUATED_SCHEMA = pl.Schema(
     }
 )
 
+#: `user_fit`: one row a day on which models were compared: the calibrated user, tried on users left out of its fit.
+USER_FIT_SCHEMA = pl.Schema(
+    {
+        "is_trusted": pl.Boolean(),
+        "distrust": pl.String(),  # why not
+        "n_decisions": pl.Int64(),
+        "n_users": pl.Int64(),
+        "logged_acceptance_rate": pl.Float64(),  # of these decisions, with its interval by user
+        "logged_low": pl.Float64(),
+        "logged_high": pl.Float64(),
+        "predicted_acceptance_rate": pl.Float64(),  # of the same; this and what follows: on users left out
+        "auc": pl.Float64(),
+        "brier": pl.Float64(),
+        "constant_brier": pl.Float64(),
+        "length_auc": pl.Float64(),
+        "length_brier": pl.Float64(),
+        "ece": pl.Float64(),
+        "curve": pl.String(),  # JSON: [{predicted, observed, low, high, n}]
+        "n_retained": pl.Int64(),  # accepted decisions of which the log says what stayed
+        "logged_retained_chars": pl.Float64(),  # mean per decision
+        "predicted_retained_chars": pl.Float64(),
+        "retained_correlation": pl.Float64(),
+    }
+)
+
 #: `champion`: one row a day: what serves from this day on, and why.
 CHAMPION_SCHEMA = pl.Schema(
     {

@@ -1,8 +1,8 @@
 """The calibrated user: would the user have accepted this proposal, had the gap ended as it did?
 
-What lives here: a logistic regression of logged decisions on how the proposal compares with C_N, its own
-calibration on users that it was not fitted on, and its record as JSON. What does not: reading the log
-(`decisions.py`).
+What lives here: a logistic regression of logged decisions on how the proposal compares with C_N, the characters
+that stay of what is accepted, and the record of a fit. What does not: reading the log (`decisions.py`), and how far
+the fit can be trusted (`calibration.py`).
 
 Two biases to know before reading its numbers. Accepting a proposal moves C_N towards it, so that agreement
 explains acceptance better in the log than it would in truth: levels are optimistic. And the C_N of a held-out
@@ -21,8 +21,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from rapidfuzz.distance import LCSseq
+from rapidfuzz.process import cpdist
 
-from echo_dagster.evaluation import metrics
+from echo_dagster.evaluation import calibration, metrics
+from echo_dagster.evaluation.bootstrap import Interval
+from echo_dagster.evaluation.calibration import Calibration
+from echo_dagster.evaluation.schema import USER_FIT_SCHEMA
 
 FEATURES = (
     "edit_similarity",  # of the proposal and C_N
@@ -36,8 +41,6 @@ FEATURES = (
 
 #: A language with fewer decisions than this has no indicator: there is too little to tell it apart.
 MIN_LANGUAGE_DECISIONS = 30
-_CALIBRATION_BINS = 10
-_MAX_FOLDS = 5
 
 Floats = npt.NDArray[np.float64]
 
@@ -46,7 +49,9 @@ Floats = npt.NDArray[np.float64]
 class CalibratedUser:
     """P(accept) = sigmoid(intercept + coefficients . (x - means) / scales).
 
-    x is FEATURES, then one indicator for each of `languages`.
+    x is FEATURES, then one indicator for each of `languages`. Of an accepted proposal
+    `matched_stay` * characters matched + `proposed_stay` * characters proposed stay, at most all of them; matched
+    are those of a longest common subsequence with C_N.
     """
 
     languages: tuple[str, ...]
@@ -54,6 +59,8 @@ class CalibratedUser:
     scales: tuple[float, ...]
     coefficients: tuple[float, ...]
     intercept: float
+    matched_stay: float = 1.0
+    proposed_stay: float = 0.0
 
     def predict(self, proposals: pl.Series, finals: pl.Series, languages: pl.Series) -> pl.Series:
         """Return P(accept) per proposal, in (0, 1), given what the gap held in the end."""
@@ -64,6 +71,17 @@ class CalibratedUser:
         logits = (x * np.array(self.coefficients)).sum(axis=1) + self.intercept
         return pl.Series("predicted_acceptance", _sigmoid(logits))
 
+    def chars_if_accepted(self, proposals: pl.Series, finals: pl.Series) -> pl.Series:
+        """Return the characters expected to stay of each proposal where it is accepted; 0 of a blank one."""
+        matched, proposed = _chars(proposals, finals)
+        stays = np.minimum(self.matched_stay * matched + self.proposed_stay * proposed, proposed)
+        return pl.Series("chars_if_accepted", stays)
+
+    def retained_chars(self, proposals: pl.Series, finals: pl.Series, languages: pl.Series) -> pl.Series:
+        """Return P(accept) * the characters that then stay, per proposal; 0 of a blank one."""
+        expected = self.predict(proposals, finals, languages) * self.chars_if_accepted(proposals, finals)
+        return expected.rename("predicted_retained_chars")
+
     def to_json(self) -> str:
         """Return the whole user as JSON, for the provenance of the numbers it makes."""
         return json.dumps(asdict(self), sort_keys=True)
@@ -72,40 +90,53 @@ class CalibratedUser:
     def from_json(cls, text: str) -> CalibratedUser:
         """Return the user that `to_json` wrote."""
         told: dict[str, Any] = json.loads(text)
-        intercept = told.pop("intercept")
-        return cls(**{name: tuple(values) for name, values in told.items()}, intercept=intercept)
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """How far to trust the user model: on decisions of users left out of the fit (grouped cross-validation).
-
-    `auc` in [0, 1], 0.5 is chance. `brier` is the mean squared error of P(accept); `base_brier` that of
-    always saying the acceptance rate. `ece` is the mean distance of predicted and observed rates over ten
-    equally wide bins, by count.
-    """
-
-    n_folds: int
-    auc: float
-    brier: float
-    base_brier: float
-    ece: float
+        return cls(
+            **{name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
+        )
 
 
 @dataclass(frozen=True)
 class UserFit:
-    """A fitted user, or null with the reason; and how well it does, where at least two users decided."""
+    """A fitted user, or null with the reason; and how well it does, where at least two users decided.
+
+    `logged_acceptance_rate` is of the decisions fitted on, with its interval by user; null without decisions.
+    `distrust` says why predicted AR cannot be trusted with a promotion; null where it can.
+    """
 
     user: CalibratedUser | None
     reason: str | None
     n_decisions: int
     n_accepted: int
     n_users: int
+    logged_acceptance_rate: Interval | None
     calibration: Calibration | None
+    distrust: str | None
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether predictions reproduce the log well enough to decide by them."""
+        return self.distrust is None
 
     def to_record(self) -> dict[str, Any]:
         """Return the fit as plain values for a provenance record."""
-        return {**asdict(self), "features": list(FEATURES)}
+        return {**asdict(self), "is_trusted": self.is_trusted, "features": list(FEATURES)}
+
+    def to_row(self) -> pl.DataFrame:
+        """Return the fit as the one row of `USER_FIT_SCHEMA`."""
+        logged = None if self.logged_acceptance_rate is None else asdict(self.logged_acceptance_rate)
+        found = {} if self.calibration is None else asdict(self.calibration)
+        row = {
+            **found,
+            "is_trusted": self.is_trusted,
+            "distrust": self.distrust,
+            "n_decisions": self.n_decisions,
+            "n_users": self.n_users,
+            "logged_acceptance_rate": logged and logged["value"],
+            "logged_low": logged and logged["low"],
+            "logged_high": logged and logged["high"],
+            "curve": json.dumps(found.get("curve", [])),
+        }
+        return pl.DataFrame([{name: row.get(name) for name in USER_FIT_SCHEMA}], schema=USER_FIT_SCHEMA)
 
 
 def fit(decisions: pl.DataFrame, *, min_decisions: int = 30, seed: int = 0) -> UserFit:
@@ -114,8 +145,8 @@ def fit(decisions: pl.DataFrame, *, min_decisions: int = 30, seed: int = 0) -> U
     No user is fitted on fewer than `min_decisions`, or where every decision is the same.
     """
     rows = decisions.sort("completion_id")
-    accepted = rows["is_accepted"].to_numpy().astype(np.float64)
-    n, n_accepted, n_users = len(rows), int(accepted.sum()), rows["user_id"].n_unique()
+    n, n_accepted, n_users = len(rows), int(rows["is_accepted"].sum()), rows["user_id"].n_unique()
+    logged = calibration.logged_rate(rows, seed) if n else None
     reason = None
     if n < min_decisions:
         reason = f"{n} decisions are logged, a fit needs {min_decisions}"
@@ -123,21 +154,14 @@ def fit(decisions: pl.DataFrame, *, min_decisions: int = 30, seed: int = 0) -> U
         reason = (
             f"all {n} decisions are {'accepted' if n_accepted else 'not accepted'}, which teaches nothing"
         )
-    if reason is not None:
-        return UserFit(None, reason, n, n_accepted, n_users, None)
-    user = _fit(rows, accepted)
-    calibration = _cross_validate(rows, accepted, seed) if n_users >= 2 else None
-    return UserFit(user, None, n, n_accepted, n_users, calibration)
+    if reason is not None or logged is None:
+        return UserFit(None, reason, n, n_accepted, n_users, logged, None, reason)
+    found = calibration.cross_validate(rows, _fit, seed) if n_users >= 2 else None
+    distrust = calibration.distrust(logged, found)
+    return UserFit(_fit(rows), None, n, n_accepted, n_users, logged, found, distrust)
 
 
-def expected_calibration_error(predicted: Floats, observed: Floats) -> float:
-    """Return the sum over ten equally wide bins of share of decisions * |mean predicted - mean observed|."""
-    bins = np.minimum((predicted * _CALIBRATION_BINS).astype(np.int64), _CALIBRATION_BINS - 1)
-    gaps = np.bincount(bins, weights=predicted - observed, minlength=_CALIBRATION_BINS)
-    return float(np.abs(gaps).sum() / len(predicted))
-
-
-def _fit(rows: pl.DataFrame, accepted: Floats) -> CalibratedUser:
+def _fit(rows: pl.DataFrame) -> CalibratedUser:
     from sklearn.linear_model import LogisticRegression
 
     counts = rows.drop_nulls("language").group_by("language").len()
@@ -145,40 +169,40 @@ def _fit(rows: pl.DataFrame, accepted: Floats) -> CalibratedUser:
     x = _features(rows["proposal"], rows["final"], rows["language"], languages)
     means, scales = x.mean(axis=0), x.std(axis=0)
     scales[scales == 0] = 1.0
-    model = LogisticRegression(C=1.0, max_iter=1000).fit((x - means) / scales, accepted)
+    model = LogisticRegression(C=1.0, max_iter=1000).fit((x - means) / scales, calibration.accepted(rows))
+    matched_stay, proposed_stay = _stays(rows)
     return CalibratedUser(
         languages=languages,
         means=tuple(means.tolist()),
         scales=tuple(scales.tolist()),
         coefficients=tuple(model.coef_[0].tolist()),
         intercept=float(model.intercept_[0]),
+        matched_stay=matched_stay,
+        proposed_stay=proposed_stay,
     )
 
 
-def _cross_validate(rows: pl.DataFrame, accepted: Floats, seed: int) -> Calibration:
-    from sklearn.metrics import roc_auc_score
-    from sklearn.model_selection import GroupKFold
+def _stays(rows: pl.DataFrame) -> tuple[float, float]:
+    """Return how much of the characters matched and of those proposed stays of what is accepted, neither below 0.
 
-    n_folds = min(_MAX_FOLDS, rows["user_id"].n_unique())
-    folds = GroupKFold(n_folds, shuffle=True, random_state=seed)
-    predicted = np.empty(len(rows))
-    for train, test in folds.split(accepted, groups=rows["user_id"].to_numpy()):
-        if accepted[train].min() == accepted[train].max():
-            predicted[test] = accepted[train][0]  # all the other users did the same: no more is known
-            continue
-        held_out = rows[test]
-        user = _fit(rows[train], accepted[train])
-        predicted[test] = user.predict(
-            held_out["proposal"], held_out["final"], held_out["language"]
-        ).to_numpy()
-    rate = accepted.mean()
-    return Calibration(
-        n_folds=n_folds,
-        auc=float(roc_auc_score(accepted, predicted)),
-        brier=float(np.mean((predicted - accepted) ** 2)),
-        base_brier=float(rate * (1 - rate)),
-        ece=expected_calibration_error(predicted, accepted),
-    )
+    Where the log does not say what stayed of anything, what matches C_N is taken to stay.
+    """
+    from scipy.optimize import nnls
+
+    known = rows.filter(pl.col("is_accepted") & pl.col("retained_chars").is_not_null())
+    if known.is_empty():
+        return 1.0, 0.0
+    x = np.column_stack(_chars(known["proposal"], known["final"]))
+    # Without an intercept: nothing stays of nothing.
+    (matched, proposed), _ = nnls(x, known["retained_chars"].to_numpy().astype(np.float64))
+    return float(matched), float(proposed)
+
+
+def _chars(proposals: pl.Series, finals: pl.Series) -> tuple[Floats, Floats]:
+    """Return, per pair, the characters matched and those proposed. Outer white space is not counted."""
+    left, right = (texts.cast(pl.String).str.strip_chars() for texts in (proposals, finals))
+    matched = cpdist(left.to_list(), right.to_list(), scorer=LCSseq.similarity, dtype=np.float64)
+    return matched, left.str.len_chars().cast(pl.Float64).to_numpy()
 
 
 def _features(proposals: pl.Series, finals: pl.Series, languages: pl.Series, known: Sequence[str]) -> Floats:
