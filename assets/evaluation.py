@@ -22,7 +22,7 @@ from assets.optimization import reference_model
 from assets.promotion import decided
 from echo_dagster.evaluation import champion as champions
 from echo_dagster.evaluation import day as evaluation
-from echo_dagster.evaluation import longitudinal, online, plots, plots_online, serving
+from echo_dagster.evaluation import longitudinal, online, plots, plots_online, plots_user, serving
 from echo_dagster.evaluation import report as reports
 from echo_dagster.evaluation.schema import ONLINE_SCHEMA
 from echo_dagster.lake import Lake
@@ -112,6 +112,7 @@ def evaluated_model(
             "calibrated_user": dg.MetadataValue.json(done.user or {}),
             "comparison": frame_table(done.evaluated),
             **plot("comparison_plot", plots.comparison, done.evaluated),
+            **plot("user_plot", plots_user.calibration, lake.read("user_fit", [day]).collect()),
         },
     )
 

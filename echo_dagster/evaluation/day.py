@@ -1,7 +1,7 @@
 """One day's evaluation, from table to table: which gaps, which models, which user.
 
-What lives here: reading the day's inputs and writing `predictions`, `evaluated_model` and `user_fit`. What does not: the
-comparison itself (`compare.py`), and what follows from it (`gate.py`, `champion.py`).
+What lives here: reading the day's inputs and writing `predictions`, `evaluated_model` and `user_fit`. What does
+not: the comparison itself (`compare.py`), and what follows from it (`gate.py`, `champion.py`).
 
 The held-out gaps of day D are all its scored samples: the training set of D ends the day before, and some
 users are in none at all. The calibrated user is fitted on decisions of the same days that the training set is

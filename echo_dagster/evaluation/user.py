@@ -90,9 +90,10 @@ class CalibratedUser:
     def from_json(cls, text: str) -> CalibratedUser:
         """Return the user that `to_json` wrote."""
         told: dict[str, Any] = json.loads(text)
-        return cls(
-            **{name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
-        )
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in told.items()
+        }
+        return cls(**fields)
 
 
 @dataclass(frozen=True)
