@@ -12,12 +12,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import tempfile
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import altair as alt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -74,7 +76,7 @@ def render(lake: Lake, day: date, settings: Settings) -> str:
         simulated=report_facts.simulated(lake, day, settings),
         settings=settings,
         version=echo_dagster.__version__,
-        plots={name: Markup(plots.svg(plot.chart, name)) for name, plot in found.items()},
+        plots={name: _drawing(plot.chart, name) for name, plot in found.items()},
         plots_json=_json(
             {"day": day.isoformat(), "tables": {name: plot.csv() for name, plot in found.items()}}
         ),
@@ -83,6 +85,16 @@ def render(lake: Lake, day: date, settings: Settings) -> str:
         browser_json=_json(_payload(browser)),
         choices=_choices(browser),
         **facts,
+    )
+
+
+def _drawing(chart: alt.TopLevelMixin, name: str) -> Markup:
+    """Return a plot as SVG; a wide one is marked, for a narrow screen would make it too small to read."""
+    text = plots.svg(chart, name)
+    width = re.search(r'viewBox="0 0 ([\d.]+)', text)
+    is_wide = width is not None and float(width.group(1)) > 640
+    return Markup(
+        text.replace("<svg", '<svg class="wide"', 1) if is_wide and 'class="' not in text[:200] else text
     )
 
 

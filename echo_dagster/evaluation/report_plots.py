@@ -15,12 +15,10 @@ from typing import Any
 
 import altair as alt
 import polars as pl
+import vl_convert
 
 from echo_dagster.evaluation import plots, plots_bands
 from echo_dagster.evaluation.report_metrics import METRICS, UNITS
-
-#: A picture to take away is for slides: it may be larger than one in asset metadata.
-MAX_FILE_BYTES = 4_000_000
 
 _INTERVAL = {"value": "value_share", "low": "low_share", "high": "high_share"}
 
@@ -55,7 +53,8 @@ def write(found: Mapping[str, Plot], day: date, folder: Path) -> list[Path]:
     paths = []
     for name, plot in found.items():
         picture, figures = (folder / f"{day.isoformat()}-{name}.{kind}" for kind in ("png", "csv"))
-        picture.write_bytes(plots.png(plot.chart.properties(background="white"), MAX_FILE_BYTES))  # type: ignore[attr-defined]
+        chart = {**plot.chart.to_dict(), "background": "white"}
+        picture.write_bytes(vl_convert.vegalite_to_png(chart, scale=2))
         figures.write_text(plot.csv(), encoding="utf-8")
         paths += [picture, figures]
     return paths

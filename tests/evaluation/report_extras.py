@@ -86,7 +86,7 @@ def _trend(back: int, cohort: str) -> dict[str, Any]:
 
 
 def _evaluated() -> list[dict[str, Any]]:
-    """The static baseline, which the candidate beats; retained characters, of which that cannot be told; more slices."""
+    """The static baseline, which the candidate beats, retained characters, where it cannot be told, and more slices."""
     rows = []
 
     def tell(part: str, metric: str, role: str, versus: str | None, value: float, around: float) -> None:
