@@ -1,7 +1,13 @@
 """Gaps that a tiny candidate is taught by heart, for tests that compare it with the tiny base model."""
 
-import polars as pl
+import shutil
+from pathlib import Path
 
+import polars as pl
+from tiny import FIM
+
+from echo_dagster import fim, models
+from echo_dagster.models import ResolvedModel
 from echo_dagster.refinery.schema import SCORED_SCHEMA
 
 MIDDLES = [
@@ -27,3 +33,29 @@ def held_out(n: int) -> pl.DataFrame:
         for index in range(n)
     ]
     return pl.DataFrame(rows, schema={**SCORED_SCHEMA, "is_held_out_user": pl.Boolean()})
+
+
+def taught(base: ResolvedModel, gaps: pl.DataFrame, path: Path, steps: int = 120) -> ResolvedModel:
+    """Return a copy of `base` in `path` that was taught the middles of `gaps` by heart."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    shutil.copytree(base.path, path)
+    tokenizer = models.load_tokenizer(path)
+    fmt = fim.fim_format(FIM, tokenizer)
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    samples = [
+        fim.encode(fmt, tokenizer, row["prefix"], row["suffix"], row["middle"]) for row in gaps.to_dicts()
+    ]
+    pad = torch.nn.utils.rnn.pad_sequence
+    ids = pad([torch.tensor(one.prompt_ids + one.target_ids) for one in samples], True, 0)
+    labels = pad([torch.tensor([-100] * len(one.prompt_ids) + one.target_ids) for one in samples], True, -100)
+    # For matrices this small, threads that wait for each other cost most of the time.
+    torch.set_num_threads(1)
+    for _ in range(steps):
+        model(input_ids=ids, labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    model.save_pretrained(path)
+    return ResolvedModel("tiny", path, models.digest(path))
