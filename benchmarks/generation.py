@@ -2,9 +2,9 @@
 
     python -m benchmarks.generation [--prompts 48] [--rounds 2]
 
-Both write greedily behind the same prompts (gaps cut out of installed code), begin with the text that is carried over the
-cursor, and stop at the same place: after a line, as a tool shows most completions, or at the end of a block. The two
-take turns. On the clock counts what passes, in seconds of a core what all cores spent on it.
+Both write greedily behind the same prompts (gaps cut out of installed code), begin with the text that is carried over
+the cursor, and stop at the same place: after a line, as a tool shows most completions, or at the end of a block. On the
+clock counts what passes, in seconds of a core what all cores spent on it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ def measure(folder: Path, n_prompts: int, rounds: int, max_new_tokens: int) -> I
     model = models.load_causal_lm(base.path).float()
     contexts = [(gap["prefix"], gap["suffix"]) for gap in cut_gaps("dagster", n_prompts * rounds, tokenizer)]
     options: dict[str, Any] = {"max_new_tokens": max_new_tokens}
-    for arithmetic, kind in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+    kinds: dict[Arithmetic, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+    for arithmetic, kind in kinds.items():
         model.to(kind)
         generation.complete(model, tokenizer, fmt, contexts[:2], batch_size=2, **options)  # to warm up
         for rule in (shown.line, shown.block):

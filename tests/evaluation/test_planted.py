@@ -31,7 +31,7 @@ def gaps(n: int = 40, languages: tuple[str, ...] = ("python", "go"), **middles) 
             {
                 "sample_id": f"{index:03}",
                 "region_id": f"r{index:03}",
-                "user_id": f"u{index % 10 if len(languages) % 2 else index // 2 % 10}",
+                "user_id": f"u{index // len(languages) % 10}",
                 "language": language,
                 "prefix": f"def f{which}(lines):\n    return "
                 if language == "python"
