@@ -21,7 +21,7 @@ def over_days(points: pl.DataFrame, marks: pl.DataFrame | None = None) -> alt.Co
     """Lines over days with bands, a panel per metric, and a dashed rule where another model came to serve.
 
     Args:
-        points: columns `day`, `series` and `metric` (str), `value`, `low` and `high` (shares; the interval may be null).
+        points: columns `day`, `series` and `metric` (str), `value`, `low`, `high` (shares; an interval may be null).
         marks: columns `day` and `label` (str): what began on that day.
     """
     colour = _colour(points)

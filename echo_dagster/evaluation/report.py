@@ -1,8 +1,9 @@
 """The report of one day: a single HTML page that needs nothing but itself.
 
 What lives here: joining facts, plots and samples into the page, and writing it. What does not: reading tables
-(`report_facts.py`, `report_models.py` and those beside them), which plots there are (`report_plots.py`), which gaps and how much of their text may be shown
-(`report_samples.py`), the look of plots (`plots.py`) and of the page (`templates/`).
+(`report_facts.py`, `report_models.py` and those beside them), which plots there are (`report_plots.py`), which gaps
+and how much of their text may be shown (`report_samples.py`), the look of plots (`plots.py`) and of the page
+(`templates/`).
 
 The page holds no clock and no random choice: the same tables give the same bytes.
 """
