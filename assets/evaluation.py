@@ -28,6 +28,20 @@ from echo_dagster.evaluation.schema import ONLINE_SCHEMA
 from echo_dagster.lake import Lake
 from echo_dagster.settings import Settings
 
+#: What must not have been trained on: each check, with what it counts (`evaluation.leaks`) and what it says.
+SPLITS = {
+    "no_near_duplicates": (
+        "near_duplicates",
+        "No gap that models are compared on has a duplicate, exact or near, in training.",
+    ),
+    "no_held_out_users": ("held_out_user_samples", "Nobody held out is in the training set of the day."),
+    "no_held_out_repositories": (
+        "held_out_repository_samples",
+        "No repository held out is in the training set of the day.",
+    ),
+    "no_held_out_days": ("held_out_day_samples", "The training set of the day ends before it."),
+}
+
 
 @data_asset("evaluation", ONLINE_SCHEMA, kinds={"duckdb"}, deps=["gap_sessions"])
 def online_metrics(
@@ -79,12 +93,8 @@ def _online_plots(lake: Lake, settings: Settings, last: date) -> dict[str, dg.Ma
     ],
     pool=ACCELERATOR_POOL,
     check_specs=[
-        dg.AssetCheckSpec(
-            "no_near_duplicates",
-            asset="evaluated_model",
-            blocking=True,
-            description="No gap that models are compared on has a duplicate, exact or near, in training.",
-        )
+        dg.AssetCheckSpec(name, asset="evaluated_model", blocking=True, description=description)
+        for name, (_, description) in SPLITS.items()
     ],
 )
 def evaluated_model(
@@ -96,15 +106,16 @@ def evaluated_model(
         lake, day, reference_model(settings), settings, progress=progress(context, "evaluating")
     )
     leaked = evaluation.leaks(lake, day, settings)
-    check = dg.AssetCheckResult(
-        check_name="no_near_duplicates", passed=not leaked, metadata={"near_duplicates": leaked}
-    )
+    checks = [
+        dg.AssetCheckResult(check_name=name, passed=not leaked[of], metadata={of: leaked[of]})
+        for name, (of, _) in SPLITS.items()
+    ]
     told = {"held_out_gaps": done.n_held_out, "left_out_as_trained_on": done.n_seen}
     if done.reason is not None:
         skipped = {"status": "skipped", "reason": done.reason}
-        return dg.MaterializeResult(metadata={**rows(0, context), **skipped, **told}, check_results=[check])
+        return dg.MaterializeResult(metadata={**rows(0, context), **skipped, **told}, check_results=checks)
     return dg.MaterializeResult(
-        check_results=[check],
+        check_results=checks,
         metadata={
             **rows(done.evaluated.height, context),
             "status": "compared",

@@ -28,7 +28,8 @@ from tokenizers import Tokenizer
 
 from benchmarks.own_parsers import own_parser
 from echo_dagster import models
-from echo_dagster.refinery import syntax, truncate
+from echo_dagster.parsing import syntax
+from echo_dagster.refinery import truncate
 from echo_dagster.resources import resource
 from echo_dagster.settings import ModelSettings
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -49,6 +50,19 @@ class _Vocabulary:
             place += 1
 
 
+@dataclass(frozen=True)
+class Completion:
+    """What a model wrote in one gap, and what it cost.
+
+    `n_tokens` counts what was written, the carried text included and the end token not; `latency_s` is this
+    completion's even share of the seconds that its batch took.
+    """
+
+    text: str
+    n_tokens: int
+    latency_s: float
+
+
 @dataclass
 class _Row:
     """A completion under way."""
@@ -57,6 +71,8 @@ class _Row:
     carried: bytes
     written: bytearray = field(default_factory=bytearray)
     n_free: int = 0  # tokens written behind the carried text
+    n_tokens: int = 0  # all that were written
+    latency_s: float = 0.0
 
     @property
     def owed(self) -> bytes:
@@ -80,6 +96,31 @@ def complete(
     stop: Callable[[str], bool] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[str]:
+    """Write the middle of each (prefix, suffix), greedily, and return the texts of `completions`."""
+    written = completions(
+        model,
+        tokenizer,
+        fmt,
+        contexts,
+        max_new_tokens=max_new_tokens,
+        batch_size=batch_size,
+        stop=stop,
+        progress=progress,
+    )
+    return [one.text for one in written]
+
+
+def completions(
+    model: PreTrainedModel,
+    tokenizer: Tokenizer,
+    fmt: FimFormat,
+    contexts: Sequence[tuple[str, str | None]],
+    *,
+    max_new_tokens: int,
+    batch_size: int,
+    stop: Callable[[str], bool] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Completion]:
     """Write the middle of each (prefix, suffix), greedily, and return them in the order given.
 
     A completion ends at the end token or any other token that is no text, when `stop` is true of its text so
@@ -103,11 +144,15 @@ def complete(
     order = sorted(rows, key=lambda row: len(prompts[row.index]), reverse=True)
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
+        began = time.perf_counter()
         with torch.inference_mode():
             _decode(model, vocabulary, [(prompts[row.index], row) for row in batch], max_new_tokens, stop)
+        share = (time.perf_counter() - began) / len(batch)
+        for row in batch:
+            row.latency_s = share
         if progress is not None:
             progress(start + len(batch), len(order))
-    return [row.text() for row in rows]
+    return [Completion(row.text(), row.n_tokens, row.latency_s) for row in rows]
 
 
 def _decode(
@@ -170,6 +215,7 @@ def _write(row: _Row, token: bytes | None, max_new_tokens: int, stop: Callable[[
     """Append a token to a row and say whether the row goes on."""
     if token is None:
         return False
+    row.n_tokens += 1
     row.n_free += not row.owed
     row.written += token
     return bool(row.owed) or not (row.n_free >= max_new_tokens or (stop is not None and stop(row.text())))

@@ -172,6 +172,10 @@ class Window(_Section):
     held_out_user_share: Share = Field(
         default=0.1, description="users who are never trained on, by a seeded hash"
     )
+    held_out_repository_share: Share = Field(
+        default=0.0,
+        description="repositories that are never trained on, by a seeded hash; a team with one would lose it all",
+    )
     near_duplicate_similarity: Share | None = Field(
         default=0.7, description="of two samples so alike the later one goes; null: only exact duplicates do"
     )
@@ -330,7 +334,7 @@ class Evaluation(_Section):
     )
     min_samples: PositiveInt = Field(default=30, description="held-out gaps below which nothing is promoted")
     min_slice_samples: PositiveInt = Field(
-        default=20, description="gaps below which a language gets no line of its own"
+        default=20, description="gaps below which a slice gets no line of its own"
     )
     language_allowance: Share = Field(
         default=0.05,

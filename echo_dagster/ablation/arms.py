@@ -14,11 +14,10 @@ from typing import Any
 
 import polars as pl
 
-from echo_dagster import forgotten, models
+from echo_dagster import forgotten, holdout, models
 from echo_dagster.evaluation import day as evaluation
 from echo_dagster.experiments.asking import Bar
 from echo_dagster.extraction.schema import GAP_SCHEMA
-from echo_dagster.holdout import is_held_out
 from echo_dagster.lake import Lake, TableOutdated
 from echo_dagster.models import ResolvedModel
 from echo_dagster.refinery import balance, perplexity, samples, scoring, window
@@ -67,7 +66,7 @@ class Days:
 class Ground:
     """What all arms share: a scratch lake with the gaps, and those to be compared on.
 
-    `held_out` went through the whole refinery but scoring, and has `is_held_out_user`. `n_seen` more were like a
+    `held_out` went through the whole refinery but scoring, and is `holdout.marked`. `n_seen` more were like a
     sample of some arm's training set. `versions` are those of the tables that were read.
     """
 
@@ -151,9 +150,8 @@ def refine(
         file = room / f"arm-{len(found)}.parquet"
         built.frame.write_parquet(file)
         found[arm.name] = Refined(arm, file, built.kept, n_anew, _rejected(lake, days))
-    is_out = is_held_out(held_out["user_id"], full.window.held_out_user_share, full.window.seed)
     seen = n_held_out - held_out.height
-    ground = Ground(lake, days, held_out.with_columns(is_held_out_user=is_out), seen, versions)
+    ground = Ground(lake, days, holdout.marked(held_out, full.window), seen, versions)
     return [found[arm.name] for arm in arms], ground
 
 

@@ -68,6 +68,8 @@ NEVER: Mapping[str, str] = {
     "reshown": _ONE_SAMPLE,
     "held_out_user": _HELD_OUT,
     "held_out_users": _HELD_OUT,
+    "held_out_repository": _HELD_OUT,
+    "held_out_repositories": _HELD_OUT,
     "forgotten": "nobody is learnt from who was forgotten",
 }
 

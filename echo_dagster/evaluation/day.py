@@ -17,13 +17,13 @@ from typing import Any
 
 import polars as pl
 
+from echo_dagster import holdout
 from echo_dagster.evaluation import candidate as candidates
 from echo_dagster.evaluation import champion as champions
 from echo_dagster.evaluation import decisions, user
 from echo_dagster.evaluation.candidate import NoCandidate
 from echo_dagster.evaluation.compare import compare
 from echo_dagster.evaluation.schema import EVALUATED_SCHEMA, PREDICTION_SCHEMA, USER_FIT_SCHEMA
-from echo_dagster.holdout import is_held_out
 from echo_dagster.lake import Lake
 from echo_dagster.models import ResolvedModel
 from echo_dagster.near_duplicates import COMPARED, near_duplicates_of
@@ -107,22 +107,30 @@ def evaluate_day(
     return _write(lake, day, done, fitted.to_row())
 
 
-def leaks(lake: Lake, day: date, settings: Settings) -> int:
-    """Count the gaps that models were compared on and that a set they were trained on holds, or nearly."""
+def leaks(lake: Lake, day: date, settings: Settings) -> dict[str, int]:
+    """Count what would make the comparison of `day` worthless, by split.
+
+    `near_duplicates`: gaps that models were compared on and that a set they were trained on holds, or nearly.
+    The others are of that training set itself: see `holdout.leaks`.
+    """
     compared = lake.read("predictions", [day]).select("sample_id").unique()
     samples = lake.read("scored_samples", [day]).join(compared, on="sample_id", how="semi").collect()
-    return samples.height - unseen(lake, day, samples, settings).height
+    columns = ("user_id", "repository", "sample_day", "closed_at")
+    trained_on = lake.read("training_set", [day]).select(columns).collect()
+    return {
+        "near_duplicates": samples.height - unseen(lake, day, samples, settings).height,
+        **holdout.leaks(trained_on, day, settings.window),
+    }
 
 
 def held_out_gaps(lake: Lake, day: date, settings: Settings) -> tuple[pl.DataFrame, int]:
     """Return the day's gaps to compare on, and how many were left out as duplicates of training samples.
 
-    The gaps are SCORED_SCHEMA + `is_held_out_user`.
+    The gaps are SCORED_SCHEMA + the columns of `holdout.marked`.
     """
     samples = lake.read("scored_samples", [day]).drop("day").collect()
     left = unseen(lake, day, samples, settings)
-    held_out = is_held_out(left["user_id"], settings.window.held_out_user_share, settings.window.seed)
-    return left.with_columns(is_held_out_user=held_out), samples.height - left.height
+    return holdout.marked(left, settings.window), samples.height - left.height
 
 
 def unseen(lake: Lake, day: date, samples: pl.DataFrame, settings: Settings) -> pl.DataFrame:

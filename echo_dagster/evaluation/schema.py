@@ -15,15 +15,28 @@ PREDICTION_SCHEMA = pl.Schema(
     {
         "sample_id": pl.String(),
         "user_id": pl.String(),
+        "repository": pl.String(),
         "language": pl.String(),
+        "cohort": pl.String(),
+        "outcome": pl.String(),  # what became of C_1
         "is_held_out_user": pl.Boolean(),
+        "is_held_out_repository": pl.Boolean(),
         "role": pl.String(),
         "model_digest": pl.String(),
         "prediction": pl.String(),
         "is_exact_match": pl.Boolean(),
         "edit_similarity": pl.Float64(),  # 1 - Levenshtein distance / longer length, in [0, 1]
+        "chrf": pl.Float64(),  # F-score of character n-grams, in [0, 1]
+        "is_first_line_match": pl.Boolean(),
         "middle_nats_per_token": pl.Float64(),  # NLL of C_N given C_0
+        # NLL of the answer under the base model; null for an empty answer, and where no base model is compared
+        "prediction_nats_per_token": pl.Float64(),
+        "is_reversal": pl.Boolean(),  # the answer is the C_1 that the user refused; null where none was refused
+        "is_syntax_valid": pl.Boolean(),  # no more parse errors than with C_N; null without a grammar
+        "n_tokens": pl.Int64(),  # generated
+        "latency_s": pl.Float64(),  # of the machine, per completion: a batch's time is shared evenly
         "predicted_acceptance": pl.Float64(),  # P(accept) by the calibrated user; null without one
+        "predicted_retained_chars": pl.Float64(),  # characters that the user would keep; null without a user
     }
 )
 
@@ -32,9 +45,9 @@ EVALUATED_SCHEMA = pl.Schema(
     {
         "role": pl.String(),
         "versus": pl.String(),  # null: the role's own value; else value is role minus versus
-        # exact_match, edit_similarity, middle_nats_per_token, predicted_acceptance_rate
-        "metric": pl.String(),
-        "slice": pl.String(),  # all, held_out_users, or language=<id>
+        "metric": pl.String(),  # a key of `summary.METRICS`
+        # all, held_out_users, held_out_repositories, language=<id>, length=<bin>, outcome=<..> or cohort=<..>
+        "slice": pl.String(),
         "value": pl.Float64(),
         "low": pl.Float64(),  # bootstrap interval at the configured confidence
         "high": pl.Float64(),

@@ -6,53 +6,57 @@ What lives here: which slices, which pairs, which unit is resampled. What does n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Collection, Iterator
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from echo_dagster.evaluation import bootstrap
-from echo_dagster.evaluation.schema import EVALUATED_SCHEMA, ROLES
+from echo_dagster.evaluation.schema import EVALUATED_SCHEMA
 from echo_dagster.settings import Evaluation
+
+Values = npt.NDArray[np.float64]
 
 #: Each metric is the mean of a column of `PREDICTION_SCHEMA`.
 METRICS = {
     "exact_match": "is_exact_match",
     "edit_similarity": "edit_similarity",
+    "chrf": "chrf",
+    "first_line_match": "is_first_line_match",
     "middle_nats_per_token": "middle_nats_per_token",
+    "reversal_rate": "is_reversal",
+    "syntax_validity": "is_syntax_valid",
+    "tokens_per_completion": "n_tokens",
+    "latency_s_per_completion": "latency_s",
     "predicted_acceptance_rate": "predicted_acceptance",
+    "predicted_retained_chars": "predicted_retained_chars",
 }
 
 #: Metrics of which less is better.
-LOWER_IS_BETTER = ("middle_nats_per_token",)
+LOWER_IS_BETTER = ("middle_nats_per_token", "reversal_rate", "latency_s_per_completion")
+
+#: Slices by the length of C_N: the most characters of each but the last.
+LENGTHS = (20, 80)
 
 #: Users differ more than their gaps do, so they are resampled whole. Of eight and more the interval covers the truth as
 #: often as it says, of five no more (benchmarks/coverage.py).
 MIN_USERS = 8
 
-#: Every role against the base model, and the candidate against whom it has to beat.
-_PAIRS: tuple[tuple[str, str | None], ...] = (
-    ("static", "base"),
-    ("champion", "base"),
-    ("candidate", "base"),
-    ("candidate", "champion"),
-    ("candidate", "static"),
-)
-
 
 def summarise(predictions: pl.DataFrame, settings: Evaluation) -> pl.DataFrame:
-    """Return `EVALUATED_SCHEMA` for predictions (`PREDICTION_SCHEMA` + `region_id`).
+    """Return `EVALUATED_SCHEMA` for predictions (`PREDICTION_SCHEMA` + `facts`).
 
     What is resampled: users, where a slice has at least `MIN_USERS`; else regions, because nested gaps share their
-    C_N. A metric that is null for every gap (predicted acceptance without a fitted user) gets no rows.
+    C_N. A metric is taken over the gaps where every role has a value; without one (predicted acceptance without a
+    fitted user) it gets no rows.
 
     Raises:
         ValueError: the roles did not answer the same gaps.
     """
     by_role = {
         role: predictions.filter(pl.col("role") == role).sort("sample_id")
-        for role in ROLES
-        if role in predictions["role"]
+        for role in predictions["role"].unique(maintain_order=True)
     }
     gaps = {role: rows["sample_id"].to_list() for role, rows in by_role.items()}
     if any(answered != next(iter(gaps.values())) for answered in gaps.values()):
@@ -67,6 +71,18 @@ def summarise(predictions: pl.DataFrame, settings: Evaluation) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=EVALUATED_SCHEMA, orient="row")
 
 
+def facts(held_out: pl.DataFrame) -> pl.DataFrame:
+    """Return what `summarise` asks of a gap beside `PREDICTION_SCHEMA`: `region_id` and `middle_chars`."""
+    return held_out.select("sample_id", "region_id", middle_chars=pl.col("middle").str.len_chars())
+
+
+def pairs(roles: Collection[str]) -> list[tuple[str, str]]:
+    """Return which roles are compared: each with the base, the candidate with what serves and with plain training."""
+    told = [(role, "base") for role in roles if role != "base"]
+    told += [("candidate", "champion"), ("candidate", "static")]
+    return [pair for pair in told if set(pair) <= set(roles)]
+
+
 def units(rows: pl.DataFrame) -> list[str]:
     """Return, per row, the name of what is resampled with it."""
     if rows["user_id"].n_unique() >= MIN_USERS:
@@ -79,36 +95,51 @@ def _slices(rows: pl.DataFrame, settings: Evaluation) -> Iterator[tuple[str, pl.
     yield "all", pl.repeat(True, rows.height, eager=True)
     if rows["is_held_out_user"].any():
         yield "held_out_users", rows["is_held_out_user"]
-    sizes = rows.drop_nulls("language").group_by("language").len().sort("language")
-    for language, size in sizes.iter_rows():
-        if size >= settings.min_slice_samples:
-            yield f"language={language}", (rows["language"] == language).fill_null(False)
+    if rows["is_held_out_repository"].any():
+        yield "held_out_repositories", rows["is_held_out_repository"]
+    by = {
+        "language": rows["language"],
+        "length": rows["middle_chars"].cut(LENGTHS, labels=_length_labels()).cast(pl.String),
+        "outcome": rows["outcome"],
+        "cohort": rows["cohort"],
+    }
+    for kind, values in by.items():
+        for value in values.drop_nulls().unique().sort():
+            within = (values == value).fill_null(False)
+            if within.sum() >= settings.min_slice_samples:
+                yield f"{kind}={value}", within
+
+
+def _length_labels() -> list[str]:
+    starts = (1, *(most + 1 for most in LENGTHS))
+    return [f"{start}-{most}" for start, most in zip(starts, LENGTHS, strict=False)] + [f"{starts[-1]}+"]
 
 
 def _slice_rows(
     name: str, by_role: dict[str, pl.DataFrame], settings: Evaluation
 ) -> Iterator[tuple[object, ...]]:
-    options: dict[str, Any] = {
-        "units": units(next(iter(by_role.values()))),
-        "confidence": settings.confidence,
-        "resamples": settings.bootstrap_samples,
-        "seed": settings.seed,
-    }
     digests = {role: rows["model_digest"][0] for role, rows in by_role.items()}
-    own: list[tuple[str, str | None]] = [(role, None) for role in by_role]
-    pairs = [(role, versus) for role, versus in _PAIRS if role in by_role and versus in by_role]
+    asked: list[tuple[str, str | None]] = [*((role, None) for role in by_role), *pairs(by_role)]
+    columns, told = [], []
     for metric, column in METRICS.items():
-        if any(rows[column].null_count() == rows.height for rows in by_role.values()):
-            continue
-        values = {role: rows[column].cast(pl.Float64).to_numpy() for role, rows in by_role.items()}
-        for role, versus in own + pairs:
-            found = (
-                bootstrap.mean(values[role], **options)
-                if versus is None
-                else bootstrap.paired_difference(values[role], values[versus], **options)
-            )
-            yield (
-                *(role, versus, metric, name),
-                *(found.value, found.low, found.high, found.n_values),
-                digests[role],
-            )
+        values = {
+            role: rows[column].cast(pl.Float64).fill_null(np.nan).to_numpy() for role, rows in by_role.items()
+        }
+        is_missing = np.isnan(list(values.values())).any(axis=0)
+        for role, versus in () if is_missing.all() else asked:
+            of_role = values[role] if versus is None else values[role] - values[versus]
+            columns.append(np.where(is_missing, np.nan, of_role))
+            told.append((role, versus, metric))
+    found = bootstrap.means(
+        np.column_stack(columns),
+        units(next(iter(by_role.values()))),
+        confidence=settings.confidence,
+        resamples=settings.bootstrap_samples,
+        seed=settings.seed,
+    )
+    for (role, versus, metric), interval in zip(told, found, strict=True):
+        yield (
+            *(role, versus, metric, name),
+            *(interval.value, interval.low, interval.high, interval.n_values),
+            digests[role],
+        )

@@ -22,7 +22,10 @@ Progress = Callable[[int, int], None]
 #: Opens a bar of that name, and gives what moves it: `(done, total)`.
 Bar = Callable[[str], AbstractContextManager[Progress]]
 
-_IDENTITY = ("sample_id", "region_id", "user_id", "language", "is_held_out_user", "model_digest")
+_IDENTITY = (
+    *("sample_id", "region_id", "user_id", "repository", "language", "cohort", "outcome", "middle_chars"),
+    *("is_held_out_user", "is_held_out_repository", "model_digest"),
+)
 _METRICS = tuple(summary.METRICS.values())
 
 
@@ -63,7 +66,7 @@ def check_held_out(n_gaps: int, n_seen: int, day: date, settings: Evaluation) ->
 def answers(
     model: ResolvedModel, held_out: pl.DataFrame, settings: Settings, fitted: UserFit, bar: Bar, who: str
 ) -> pl.DataFrame:
-    """Return what a model makes of the held-out gaps: PREDICTION_SCHEMA + `region_id`, one row per gap."""
+    """Return what a model makes of the held-out gaps: PREDICTION_SCHEMA + `summary.facts`, one row per gap."""
     with bar(f"comparing: {who}") as progress:
         predictions, _ = compare.compare(
             held_out,
@@ -73,7 +76,7 @@ def answers(
             user=fitted.user,
             progress=progress,
         )
-    return predictions.join(held_out.select("sample_id", "region_id"), on="sample_id")
+    return predictions.join(summary.facts(held_out), on="sample_id")
 
 
 def mean_over_seeds(answered: Sequence[pl.DataFrame]) -> pl.DataFrame:

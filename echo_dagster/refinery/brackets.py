@@ -4,7 +4,7 @@ A line break ends a statement where as many brackets are open as at the end of C
 closed by the suffix), no string is open, the line is no comment, and the next line is neither indented deeper
 nor the continuation of this one. The rule is meant to say too little rather than too much.
 
-What does not live here: languages with a grammar (`syntax.py`), and the choice among boundaries
+What does not live here: languages with a grammar (`parsing/syntax.py`), and the choice among boundaries
 (`truncate.py`).
 """
 

@@ -10,7 +10,7 @@ from hashlib import sha256
 from itertools import islice
 from typing import NamedTuple
 
-from echo_dagster.refinery import syntax
+from echo_dagster.parsing import syntax
 
 _LINE = re.compile(r"\S[^\n]*")
 #: How much of the context says that two samples are the same, in characters without white space runs.

@@ -21,7 +21,8 @@ from tokenizers import Tokenizer
 from echo_dagster import secrets
 from echo_dagster.extraction.schema import GAP_SCHEMA
 from echo_dagster.lake import Lake, TableOutdated
-from echo_dagster.refinery import budget, facts, habits, quality, syntax, truncate
+from echo_dagster.parsing import syntax
+from echo_dagster.refinery import budget, facts, habits, quality, truncate
 from echo_dagster.refinery.schema import REJECTED_SCHEMA, SAMPLE_SCHEMA
 from echo_dagster.refinery.staging import LostRows, Stage, stage
 from echo_dagster.refinery.tally import TALLY_SCHEMA, Tally, tally

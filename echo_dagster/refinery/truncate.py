@@ -5,7 +5,7 @@ statement is complete; a proposal of several statements asked for a block, so C_
 as the budget holds. Cuts fall on line breaks only, never inside a string, a comment or an expression, and never
 leave a file that parses worse than with C_N whole.
 
-What does not live here: cutting the context (`budget.py`), grammars (`syntax.py`), brackets (`brackets.py`).
+What does not live here: cutting the context (`budget.py`), grammars (`parsing/`), brackets (`brackets.py`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from itertools import islice
 
 from tokenizers import Tokenizer
 
-from echo_dagster.refinery import brackets, syntax
+from echo_dagster.parsing import syntax
+from echo_dagster.refinery import brackets
 
 #: Of an unlucky C_N no more cuts than these are tried; each takes one parse.
 _TRIES = 12

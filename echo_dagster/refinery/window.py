@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 from hashlib import sha256
 
 import polars as pl
 from tokenizers import Tokenizer
 
+from echo_dagster import holdout
 from echo_dagster.forgotten import forgotten
-from echo_dagster.holdout import is_held_out, lots
+from echo_dagster.holdout import lots
 from echo_dagster.lake import Lake
 from echo_dagster.near_duplicates import COMPARED, near_duplicates, near_duplicates_of
 from echo_dagster.refinery import denoise, plain
@@ -26,7 +27,16 @@ from echo_dagster.refinery.schema import REJECTED_SCHEMA, TRAINING_SCHEMA
 from echo_dagster.refinery.staging import LostRows
 from echo_dagster.settings import Settings
 
-_ASKED = ("sample_id", "user_id", "language", "outcome", "middle_tokens", "content_hash", "opened_at")
+_ASKED = (
+    "sample_id",
+    "user_id",
+    "repository",
+    "language",
+    "outcome",
+    "middle_tokens",
+    "content_hash",
+    "opened_at",
+)
 _LIKELIHOODS = ("middle_nats_per_token", "ifd", "scorer")
 
 
@@ -140,18 +150,12 @@ def write_training_set(
 
 
 def leaks(lake: Lake, day: date, settings: Settings, table: str = "training_set") -> dict[str, int]:
-    """Count what must not be in the training set of `day`: held-out or forgotten users, and that day or a later one."""
-    window = settings.window
-    rows = lake.read(table, [day]).select("user_id", "sample_day", "closed_at").collect()
-    midnight = datetime.combine(day, time(), UTC)
+    """Count what must not be in the training set of `day`: what is held out (`holdout.leaks`), and forgotten users."""
+    columns = ("user_id", "repository", "sample_day", "closed_at")
+    rows = lake.read(table, [day]).select(columns).collect()
     return {
-        "held_out_user_samples": int(
-            is_held_out(rows["user_id"], window.held_out_user_share, window.seed).sum()
-        ),
+        **holdout.leaks(rows, day, settings.window),
         "forgotten_user_samples": int(rows["user_id"].is_in(forgotten(lake)).sum()),
-        "held_out_day_samples": len(
-            rows.filter((pl.col("sample_day") >= day) | (pl.col("closed_at") >= midnight))
-        ),
     }
 
 
@@ -261,9 +265,11 @@ def _decide(
     is_gone = asked["user_id"].is_in(gone)
     left, dropped = asked.filter(~is_gone), [_dropped(asked.filter(is_gone), "forgotten")]
 
-    held_out = is_held_out(left["user_id"], window.held_out_user_share, window.seed)
-    dropped.append(_dropped(left.filter(held_out), "held_out_user"))
-    left = left.filter(~held_out)
+    left = holdout.marked(left, window)
+    for reason in ("held_out_user", "held_out_repository"):
+        dropped.append(_dropped(left.filter(f"is_{reason}").select(asked.columns), reason))
+        left = left.filter(~pl.col(f"is_{reason}"))
+    left = left.select(asked.columns)
 
     nth = left.with_columns(value=pl.int_range(1, pl.len() + 1).over("content_hash").cast(pl.Float64))
     dropped.append(_dropped(nth.filter(pl.col("value") > 1), "duplicate"))

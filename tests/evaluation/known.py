@@ -10,6 +10,7 @@ from echo_dagster import fim, models
 from echo_dagster.models import ResolvedModel
 from echo_dagster.refinery.schema import SCORED_SCHEMA
 
+MARKS = ("is_held_out_user", "is_held_out_repository")
 MIDDLES = [
     "total(prices)",
     "sum(price * (1 + tax) for price in prices)",
@@ -28,11 +29,15 @@ def held_out(n: int) -> pl.DataFrame:
             "prefix": f"def f{index % 4}(lines):\n    return ",
             "suffix": "\n" if index % 2 else None,
             "middle": MIDDLES[index % 4],
+            "repository": f"repository {index % 2}",
+            "outcome": "rejected_then_written",
+            "proposal": MIDDLES[(index + 1) % 4],
             "is_held_out_user": index % 3 == 0,
+            "is_held_out_repository": index % 2 == 0,
         }
         for index in range(n)
     ]
-    return pl.DataFrame(rows, schema={**SCORED_SCHEMA, "is_held_out_user": pl.Boolean()})
+    return pl.DataFrame(rows, schema={**SCORED_SCHEMA, **dict.fromkeys(MARKS, pl.Boolean())})
 
 
 def taught(base: ResolvedModel, gaps: pl.DataFrame, path: Path, steps: int = 120) -> ResolvedModel:

@@ -59,9 +59,10 @@ def test_a_model_in_two_roles_runs_once_and_ties_with_itself(compared, tiny_base
         evaluated, "edit_similarity"
     )
     assert set(by_role["champion"]["model_digest"]) == {tiny_base.digest} != {tiny_candidate.digest}
-    assert {total for _, total in seen} == {2 * 2 * 8}  # two models, writing and scoring 8 gaps
+    # two models write and score C_N in 8 gaps; the base scores what both wrote
+    assert {total for _, total in seen} == {2 * 3 * 8}
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
-    assert seen[-1] == (32, 32)
+    assert seen[-1] == (48, 48)
 
 
 def test_one_line_gaps_are_judged_on_one_line(compared):
@@ -78,8 +79,10 @@ def test_the_same_call_gives_the_same_tables(compared, tiny_base, tiny_candidate
         SETTINGS,
         user=USER,
     )
-    assert again[0].equals(compared[0])
-    assert again[1].equals(compared[1])
+    # time alone is never the same again
+    assert again[0].drop("latency_s").equals(compared[0].drop("latency_s"))
+    timeless = pl.col("metric") != "latency_s_per_completion"
+    assert again[1].filter(timeless).equals(compared[1].filter(timeless))
 
 
 def test_without_a_user_predicted_acceptance_is_null(tiny_base):
@@ -93,15 +96,40 @@ def test_nothing_held_out_is_said_and_not_measured(tiny_base):
         compare(held_out(0), {"base": tiny_base}, FIM, SETTINGS)
 
 
-def test_unknown_roles_are_refused(tiny_base):
-    with pytest.raises(
-        ValueError, match="roles are some of base, static, champion, candidate; got challenger"
-    ):
-        compare(held_out(2), {"challenger": tiny_base}, FIM, SETTINGS)
+def test_any_name_is_a_role_and_none_is_refused(tiny_base, tiny_candidate):
+    _, evaluated = compare(held_out(2), {"challenger": tiny_candidate, "base": tiny_base}, FIM, SETTINGS)
+    assert evaluated.select("role", "versus").unique(maintain_order=True).rows() == [
+        ("base", None),
+        ("challenger", None),
+        ("challenger", "base"),
+    ]
+    with pytest.raises(ValueError, match="name at least one model"):
+        compare(held_out(2), {}, FIM, SETTINGS)
+
+
+def test_the_base_says_how_likely_it_finds_what_each_model_wrote(compared, tiny_base):
+    predictions, _, _ = compared
+    by_role = {role: rows for (role,), rows in predictions.group_by("role", maintain_order=True)}
+    column = "prediction_nats_per_token"
+    empty = predictions["prediction"] == ""
+    assert (predictions[column].is_null() == empty).all() and not empty.all()
+    # what it wrote greedily itself surprises it less than what another model learnt by heart
+    assert by_role["base"][column].mean() < by_role["candidate"][column].mean()
+    alone, _ = compare(held_out(2), {"candidate": tiny_base}, FIM, SETTINGS)
+    assert alone[column].null_count() == 2
+
+
+def test_what_a_completion_costs_is_measured(compared):
+    predictions, evaluated, _ = compared
+    assert predictions["n_tokens"].is_between(0, 24 + 16).all()  # free tokens, and those of the carried text
+    assert (predictions["latency_s"] > 0).all()
+    assert gain(evaluated, "tokens_per_completion")["n_samples"] == 8
 
 
 def test_a_proposal_of_nothing_is_never_accepted():
-    answers = pl.DataFrame({"prediction": ["", " \n", "x"], "middle_nats_per_token": [1.0] * 3})
+    answers = pl.DataFrame({"prediction": ["", " \n", "x"], "n_tokens": [0, 1, 1]}).with_columns(
+        middle_nats_per_token=pl.lit(1.0), prediction_nats_per_token=pl.lit(1.0), latency_s=pl.lit(1.0)
+    )
     judged = comparing._judge(
         held_out(3), answers, CalibratedUser((), (0.0,) * 7, (1.0,) * 7, (0.0,) * 7, 0.0)
     )

@@ -48,3 +48,35 @@ def test_similarity_is_symmetric_within_bounds_and_one_exactly_on_a_match(pairs)
     assert similarity.equals(metrics.edit_similarity(right, left))
     assert similarity.is_between(0, 1).all()
     assert (similarity == 1).to_list() == metrics.exact_match(left, right).to_list()
+
+
+def test_chrf_of_worked_values():
+    left, right = series("abc", "", "ab cd", "x", ""), series("abd", "abc", "abcd", "y", " ")
+    # abc/abd: 2 of 3 characters, 1 of 2 pairs and 0 of 1 triples are shared, so P = R = F = (2/3 + 1/2 + 0) / 3
+    assert metrics.chrf(left, right).to_list() == pytest.approx([(2 / 3 + 1 / 2) / 3, 0, 1, 0, 1])
+    # aa/a: P = 1/2, R = 1, F2 = 5 * 1/2 * 1 / (4 * 1/2 + 1)
+    assert metrics.chrf(series("aa"), series("a")).to_list() == pytest.approx([5 / 6])
+
+
+@given(st.lists(st.tuples(texts, texts), min_size=1, max_size=5))
+def test_chrf_stays_within_bounds_and_is_one_on_a_match(pairs):
+    left, right = series(*(a for a, _ in pairs)), series(*(b for _, b in pairs))
+    values = metrics.chrf(left, right)
+    assert values.is_between(0, 1).all()
+    assert (values.filter(metrics.exact_match(left, right)) == 1).all()
+
+
+def test_a_reversal_brings_back_the_proposal_that_the_user_refused():
+    answers = series("old", "new", "old\n", "", "new")
+    kept = series("new", "new", "new", "new", "new")
+    proposals = series("old", "old", "old", None, "new")
+    assert metrics.reversal(answers, kept, proposals).to_list() == [True, False, True, None, None]
+
+
+def test_syntax_is_valid_where_an_answer_breaks_no_more_than_what_the_user_kept():
+    asked = ("python", "def f(x):\n    return ", "\n")
+    assert metrics.is_syntax_valid(*asked, "x + 1", "x") is True
+    assert metrics.is_syntax_valid(*asked, "x + (1", "x") is False
+    assert metrics.is_syntax_valid(*asked, "x + (1", "(x") is True  # the user left it open, too
+    assert metrics.is_syntax_valid("klingon", "a", "b", "x", "y") is None
+    assert metrics.is_syntax_valid(None, "a", "b", "x", "y") is None

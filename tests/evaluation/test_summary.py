@@ -6,6 +6,11 @@ from echo_dagster.evaluation.schema import EVALUATED_SCHEMA
 from echo_dagster.evaluation.summary import summarise, units
 from echo_dagster.settings import Evaluation
 
+#: The columns of these metrics are null here.
+UNMEASURED = (
+    *("chrf", "is_first_line_match", "is_reversal", "is_syntax_valid", "n_tokens", "latency_s"),
+    "predicted_retained_chars",
+)
 SETTINGS = Evaluation(bootstrap_samples=500, min_slice_samples=20)
 
 
@@ -18,6 +23,11 @@ def answered(role, similarity, *, n=None, users=4, language="python", nats=1.0, 
             "sample_id": [f"{index:04}" for index in range(n)],
             "region_id": [f"r{index:04}" for index in range(n)],
             "user_id": [f"u{index % users}" for index in range(n)],
+            "repository": "shop",
+            "cohort": None,
+            "outcome": "rejected",
+            "middle_chars": 30,
+            "is_held_out_repository": False,
             "language": [language] * n if isinstance(language, str) else language,
             "is_held_out_user": [index % users == 0 for index in range(n)],
             "role": role,
@@ -27,6 +37,7 @@ def answered(role, similarity, *, n=None, users=4, language="python", nats=1.0, 
             "edit_similarity": similarity,
             "middle_nats_per_token": pl.Series([nats] * n, dtype=pl.Float64),
             "predicted_acceptance": pl.Series([acceptance] * n, dtype=pl.Float64),
+            **{column: pl.Series([None] * n, dtype=pl.Float64) for column in UNMEASURED},
         }
     )
 
@@ -61,16 +72,23 @@ def test_every_role_metric_slice_and_pair_is_there_once():
     languages = ["python"] * 60 + ["go"] * 19 + [None]
     roles = [answered(role, 0.5, n=80, language=languages) for role in ("base", "champion", "candidate")]
     evaluated = summarise(pl.concat(roles), SETTINGS)
-    assert set(evaluated["slice"]) == {"all", "held_out_users", "language=python"}  # 19 are too few for go
+    assert set(evaluated["slice"]) == {
+        "all",
+        "held_out_users",
+        "language=python",  # 19 are too few for go
+        "length=21-80",
+        "outcome=rejected",
+    }
     assert set(evaluated.select("role", "versus").rows()) == {
         ("base", None),
         ("champion", None),
         ("candidate", None),
         ("champion", "base"),
         ("candidate", "base"),
+        ("champion", "base"),
         ("candidate", "champion"),
     }
-    assert evaluated.height == 6 * 4 * 3
+    assert evaluated.height == 6 * 4 * 5
     assert evaluated.select("role", "versus", "metric", "slice").is_unique().all()
     assert row(evaluated, "base", "edit_similarity", slice="held_out_users")["n_samples"] == 20
 
@@ -82,7 +100,12 @@ def test_without_a_fitted_user_there_are_no_acceptance_rows():
 
 def test_without_held_out_users_there_is_no_slice_of_them():
     rows = answered("base", 0.5, n=30).with_columns(is_held_out_user=False)
-    assert set(summarise(rows, SETTINGS)["slice"]) == {"all", "language=python"}
+    assert set(summarise(rows, SETTINGS)["slice"]) == {
+        "all",
+        "language=python",
+        "length=21-80",
+        "outcome=rejected",
+    }
 
 
 def test_users_are_resampled_where_there_are_eight_else_regions():

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from refinery_rows import tokenizer
 
-from echo_dagster.refinery import brackets, syntax, truncate
+from echo_dagster.parsing import syntax
+from echo_dagster.refinery import brackets, truncate
 
 
 def text_and_scope(language, prefix, final, suffix, proposal, limit=256):

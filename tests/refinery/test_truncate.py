@@ -10,7 +10,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from refinery_rows import tokenizer, tokens
 
-from echo_dagster.refinery import syntax, truncate
+from echo_dagster.parsing import syntax
+from echo_dagster.refinery import truncate
 
 BODY = "def f(a):\n    "
 

@@ -3,7 +3,8 @@
 import pytest
 from refinery_rows import tokenizer, tokens
 
-from echo_dagster.refinery import syntax, truncate
+from echo_dagster.parsing import syntax
+from echo_dagster.refinery import truncate
 
 #: Language -> what stands before the cursor, statements of C_N with the blanks before them, what stands behind.
 STATEMENTS = {

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from refinery_rows import tokenizer, tokens
 
-from echo_dagster.refinery import grammars, syntax, truncate
+from echo_dagster.parsing import grammars, syntax
+from echo_dagster.refinery import truncate
 
 SOURCES = sorted(Path(__file__).with_name("sources").glob("*.txt"))
 

@@ -53,6 +53,20 @@ def test_held_out_users_are_left_out(tmp_path):
     assert built.by_reason() == [{"day": NEXT, "reason": "held_out_user", "n": len(held_out)}]
 
 
+def test_held_out_repositories_are_left_out_and_counted(tmp_path):
+    names = [f"repository{index}" for index in range(50)]
+    lake = days_of(Lake(tmp_path), {DAY: [{"repository": name, "content_hash": name} for name in names]})
+    settings = asked(window={"held_out_repository_share": 0.3})
+    built = window.write_training_set(lake, NEXT, None, settings)
+    held_out = set(pl.Series(names).filter(is_held_out(pl.Series(names), 0.3, 17)))
+    assert 0 < len(held_out) < 50
+    assert set(built.frame["repository"]) == set(names) - held_out
+    assert built.by_reason() == [{"day": NEXT, "reason": "held_out_repository", "n": len(held_out)}]
+    assert not any(window.leaks(lake, NEXT, settings).values())
+    window.write_training_set(lake, NEXT, None, asked())
+    assert window.leaks(lake, NEXT, settings)["held_out_repository_samples"] == len(held_out)
+
+
 def test_of_duplicates_on_several_days_the_first_stays(tmp_path):
     same = {"content_hash": "same"}
     lake = days_of(

@@ -1,7 +1,7 @@
 """The grammars as data: which parser reads a language, and which of its nodes hold statements.
 
 What does not live here: how the tables are read (`syntax.py`). A language without an entry goes by
-indentation and brackets (`brackets.py`).
+indentation and brackets (`refinery/brackets.py`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Parsers (tree-sitter) are loaded when the first gap of their language comes. What does not live here: the tables
 that describe a grammar (`grammars.py`), what counts as an error (`parse_errors.py`), languages without a
-grammar (`brackets.py`), and the choice between the places where C_N can be cut (`truncate.py`).
+grammar (`refinery/brackets.py`), and the choice between the places where C_N can be cut (`refinery/truncate.py`).
 
 Positions are bytes of UTF-8, as tree-sitter counts them.
 """
@@ -16,8 +16,8 @@ from importlib import import_module
 
 from tree_sitter import Language, Node, Parser, Tree
 
-from echo_dagster.refinery import parse_errors
-from echo_dagster.refinery.grammars import LANGUAGES, Grammar, grammar_of
+from echo_dagster.parsing import parse_errors
+from echo_dagster.parsing.grammars import LANGUAGES, Grammar, grammar_of
 
 #: How much of the file around a gap is parsed. Tree-sitter takes some 10 ms for 100 KB.
 PREFIX_CHARS = 128 * 1024

@@ -18,7 +18,7 @@ from functools import cache
 
 from tree_sitter import Language, Node, Query, QueryCursor, Tree
 
-from echo_dagster.refinery.grammars import Grammar
+from echo_dagster.parsing.grammars import Grammar
 
 #: Compound statements whose body is told by indentation: the break behind their colon ends the header.
 HEADED = {
