@@ -87,7 +87,9 @@ def _read(samples: str) -> pl.DataFrame:
     from echo_dagster import files
     from echo_dagster.refinery.schema import SAMPLE_SCHEMA
 
-    return files.read(samples, SAMPLE_SCHEMA).with_columns(is_held_out_user=pl.lit(False))
+    return files.read(samples, SAMPLE_SCHEMA).with_columns(
+        is_held_out_user=pl.lit(False), is_held_out_repository=pl.lit(False)
+    )
 
 
 def _tell_checked(found: HeldOut, first: date, last: date) -> None:
