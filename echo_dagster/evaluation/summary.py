@@ -99,7 +99,7 @@ def _slices(rows: pl.DataFrame, settings: Evaluation) -> Iterator[tuple[str, pl.
         yield "held_out_repositories", rows["is_held_out_repository"]
     by = {
         "language": rows["language"],
-        "length": rows["middle_chars"].cut(LENGTHS, labels=_length_labels()).cast(pl.String),
+        "length": _lengths(rows["middle_chars"]),
         "outcome": rows["outcome"],
         "cohort": rows["cohort"],
     }
@@ -110,9 +110,11 @@ def _slices(rows: pl.DataFrame, settings: Evaluation) -> Iterator[tuple[str, pl.
                 yield f"{kind}={value}", within
 
 
-def _length_labels() -> list[str]:
+def _lengths(chars: pl.Series) -> pl.Series:
+    """Return the bin of each length by its name."""
     starts = (1, *(most + 1 for most in LENGTHS))
-    return [f"{start}-{most}" for start, most in zip(starts, LENGTHS, strict=False)] + [f"{starts[-1]}+"]
+    names = [f"{start}-{most}" for start, most in zip(starts, LENGTHS, strict=False)] + [f"{starts[-1]}+"]
+    return chars.bin_intervals(LENGTHS, labels=names, right_closed=True).cast(pl.String)
 
 
 def _slice_rows(
