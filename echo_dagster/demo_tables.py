@@ -24,6 +24,7 @@ _METRICS = {
     "edit_similarity": ("edit similarity", "{:.3f}", "{:+.3f}"),
     "middle_nats_per_token": ("NLL of C_N, nats per token (less is better)", "{:.3f}", "{:+.3f}"),
     "predicted_acceptance_rate": ("predicted acceptance rate", "{:.1%}", "{:+.1%}"),
+    "predicted_retained_chars": ("predicted retained characters", "{:.2f}", "{:+.2f}"),
 }
 
 
