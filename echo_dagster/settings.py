@@ -427,6 +427,9 @@ class Retention(_Section):
     )
     predictions: PositiveInt | None = Field(default=None, description="days of what models wrote")
     evaluated_model: PositiveInt | None = Field(default=None, description="days of comparisons")
+    user_fit: PositiveInt | None = Field(
+        default=None, description="days of what the calibrated user was like"
+    )
     scaling: PositiveInt | None = Field(default=None, description="days of studies of growing shares")
     scaling_fit: PositiveInt | None = Field(default=None, description="days of what they found per doubling")
     reports: PositiveInt | None = Field(default=None, description="days of report pages")

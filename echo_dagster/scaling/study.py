@@ -192,17 +192,20 @@ def _mean(arm: Arm, figure: str) -> int:
 
 
 def _fits(arms: Sequence[Arm], settings: Evaluation) -> pl.DataFrame:
-    """Return FIT_SCHEMA. A metric that is null for every gap (predicted acceptance without a user) gets no row."""
+    """Return FIT_SCHEMA. A metric is taken over the gaps where every share has a value; without one (predicted
+    acceptance without a user) it gets no row.
+    """
     of_arms = [mean_over_seeds([run.answers for run in arm.runs]).sort("sample_id") for arm in arms]
     rows = []
     for metric, column in summary.METRICS.items():
         values = pl.DataFrame({str(nth): of_arm[column] for nth, of_arm in enumerate(of_arms)})
-        if values.to_series(0).null_count() == values.height:
+        has_all = values.select(pl.all_horizontal(pl.all().is_not_null())).to_series()
+        if not has_all.any():
             continue
         line = fit(
             [arm.size.n_samples for arm in arms],
-            values.to_numpy(),
-            summary.units(of_arms[0]),
+            values.filter(has_all).to_numpy(),
+            summary.units(of_arms[0].filter(has_all)),
             confidence=settings.confidence,
             resamples=settings.bootstrap_samples,
             seed=settings.seed,

@@ -10,13 +10,14 @@ import pytest
 import yaml
 from house import CONFIG, DATA, build_house
 from logs import write_day
+from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
 from assets import runs
 from echo_dagster import models
 from echo_dagster.cli import app
 from echo_dagster.evaluation.schema import RECORDS
-from echo_dagster.experiments import telling, training
+from echo_dagster.experiments import training
 from echo_dagster.experiments.against_static import against_static
 from echo_dagster.optimization import job
 from echo_dagster.optimization.schema import samples_digest
@@ -202,17 +203,15 @@ def test_the_experiment_trains_what_the_day_trained_and_finds_what_it_found(trai
     }
     assert all(record["samples"]["count"] == done.n_samples for (record,) in done.records.values())
     daily = house.lake.read("evaluated_model", [days[2]]).filter(pl.col("role") != "champion").collect()
-    figures = ["versus", "metric", "slice", "value", "low", "high", "n_samples", "model_digest"]
+    names = ["model", "versus", "metric", "slice"]
     mine, theirs = (
         frame.filter(pl.col("versus").is_null() | pl.col("versus").is_in(["base", "static"]))
-        .select(pl.col(who).alias("model"), *figures)
-        .sort("model", *figures)
+        .filter(pl.col("metric") != "latency_s_per_completion")  # the machine's, not the model's
+        .select(pl.col(who).alias("model"), *names[1:], "value", "low", "high", "n_samples", "model_digest")
+        .sort(names)
         for frame, who in ((done.rows, "model"), (daily, "role"))
     )
-    assert mine.equals(theirs)
-    assert Path(row(house, "checkpoint", days[2])["path"]).is_dir()
-    figures, pairs = telling.compared(done.rows, done.n_held_out)
-    assert figures.title == "On 16 held-out gaps" and pairs.row_count >= 9
+    assert_frame_equal(mine, theirs)
 
 
 @pytest.fixture(scope="module")
@@ -278,9 +277,10 @@ def test_a_study_that_runs_again_goes_on_with_what_is_done_and_leaves_what_serve
     baseline = Path(row(house, "static_baseline", days[2])["path"])
     assert len(left) == 3 and {candidate, baseline} < set(left)
     assert {path for path in left if path.exists()} == {candidate, baseline}
-    before = json.loads(told.stdout)["scaling"]
-    after = house.lake.read("scaling", [days[2]]).collect().drop("day").to_dicts()
-    assert sorted(before, key=str) == sorted(after, key=str)
+    latency = "latency_s_per_completion"  # the machine's, not the model's
+    before = [row for row in json.loads(told.stdout)["scaling"] if row["metric"] != latency]
+    after = house.lake.read("scaling", [days[2]]).filter(pl.col("metric") != latency).collect()
+    assert sorted(before, key=str) == sorted(after.drop("day").to_dicts(), key=str)
     assert (candidate / "history.json").stat().st_mtime_ns == left[candidate]
     assert row(house, "checkpoint", days[2])["path"] == str(candidate)
 

@@ -63,7 +63,8 @@ def done(arms, tiny_settings) -> Study:
         start_day=DAY, base_model=tiny_settings, evaluation=EVALUATION, training=Training(min_samples=50)
     )
     scaling = pl.concat(study._rows(arm, BASE, EVALUATION) for arm in arms)
-    user = UserFit(None, "3 decisions are logged, a fit needs 30", 3, 1, 1, None)
+    few = "3 decisions are logged, a fit needs 30"
+    user = UserFit(None, few, 3, 1, 1, None, None, few)
     return Study(
         *(DAY, models.ResolvedModel("tiny", Path(), "base"), settings, 400, tuple(arms), (Size(0.1, 40),)),
         *((0, 1), BASE.height, 2, user, {"training_set": 7}, scaling, study._fits(arms, EVALUATION)),
