@@ -1,6 +1,7 @@
 """Stage 5 as assets: what users did, what the candidate does, what serves, and the report."""
 
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 import dagster as dg
 
@@ -22,7 +23,15 @@ from assets.optimization import reference_model
 from assets.promotion import decided
 from echo_dagster.evaluation import champion as champions
 from echo_dagster.evaluation import day as evaluation
-from echo_dagster.evaluation import longitudinal, online, plots, plots_online, plots_user, serving
+from echo_dagster.evaluation import (
+    longitudinal,
+    online,
+    plots,
+    plots_online,
+    plots_user,
+    report_models,
+    serving,
+)
 from echo_dagster.evaluation import report as reports
 from echo_dagster.evaluation.schema import ONLINE_SCHEMA
 from echo_dagster.lake import Lake
@@ -123,6 +132,7 @@ def evaluated_model(
             "calibrated_user": dg.MetadataValue.json(done.user or {}),
             "comparison": frame_table(done.evaluated),
             **plot("comparison_plot", plots.comparison, done.evaluated),
+            **plot("trend_plot", partial(plots.trend, percent=False), report_models.offline_trend(lake, day)),
             **plot("user_plot", plots_user.calibration, lake.read("user_fit", [day]).collect()),
         },
     )

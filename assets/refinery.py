@@ -23,7 +23,7 @@ from assets.governance import check_inputs
 from assets.optimization import reference_model
 from echo_dagster import models
 from echo_dagster.configuration import load
-from echo_dagster.evaluation import plots
+from echo_dagster.evaluation import plots, report_facts
 from echo_dagster.evaluation import report as reports
 from echo_dagster.lake import Lake
 from echo_dagster.refinery import balance, denoise, samples, scoring
@@ -108,6 +108,7 @@ def scored_samples(
             **rows(done.kept, context),
             "strata": frame_table(done.summary),
             **plot("perplexity_plot", plots.perplexity, done.figures),
+            **plot("funnel_plot", plots.funnel, report_facts.funnel_steps(lake, max(days(context)))),
         },
         check_results=[conservation(done.balances())],
     )

@@ -110,7 +110,7 @@ def _facts(lake: Lake, day: date, settings: Settings) -> dict[str, Any]:
         "sources": report_facts.sources(lake, day),
         "funnel": report_facts.funnel(lake, day),
         "online": report_facts.online(lake, day),
-        "trends": trends(lake, day),
+        "trends": trends(lake, day, settings.evaluation),
         "mix": report_facts.mix(lake, day),
         "likelihood": report_facts.likelihood(lake, day, settings),
         "denoising": report_denoising.denoising(lake, day, settings, mask),

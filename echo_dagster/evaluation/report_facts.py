@@ -122,60 +122,26 @@ def funnel(lake: Lake, day: date) -> Facts:
     return {"steps": steps, "reasons": reasons.to_dicts(), "not_run": not_run}
 
 
+def funnel_steps(lake: Lake, day: date) -> pl.DataFrame:
+    """Return the steps of `funnel` as a frame for its plot, without rows where no gap closed."""
+    return pl.DataFrame(funnel(lake, day).get("steps", []))
+
+
 def _count(lake: Lake, table: str, day: date) -> int | None:
     rows = read(lake, table, [day], "day")
     return None if rows is None else len(rows)
 
 
 def online(lake: Lake, day: date) -> Facts:
-    """Return the day's online metrics and, over all days up to it, the rates that add up over groups."""
+    """Return the day's online metrics by group; what a group of too few users did is null and is in no sum."""
     rows = read(lake, "online_metrics", [day])
-    try:
-        history = lake.read("online_metrics").filter(pl.col("day") <= day).collect()
-    except TableMissing:
-        history = None
-    history = None if history is None else _told(history)
-    if history is None or not len(history):
-        return {"missing": f"No online metrics were measured up to {day}."}
-    # Rates whose denominators the table does not hold (wCAR, GR) cannot be added up, so they have no trend.
-    days = history.group_by("day").agg(
-        acceptance=pl.col("n_accepted").sum() / pl.col("n_shown").sum(),
-        kept=(pl.col("kept_rate") * pl.col("n_accepted")).sum()
-        / pl.col("n_accepted").filter(pl.col("kept_rate").is_not_null()).sum(),
-    )
-    points = (
-        days.unpivot(["acceptance", "kept"], index="day", variable_name="series", value_name="value")
-        .with_columns(series=pl.col("series").replace({"acceptance": "acceptance rate", "kept": "kept rate"}))
-        .filter(pl.col("value").is_finite())
-        .sort("series", "day")
-    )
-    served = (
-        history.with_columns(label=pl.col("model").fill_null("unknown model"))
-        .group_by("day", "label")
-        .agg(pl.col("n_shown").sum())
-        .sort("day", "n_shown", "label", descending=[False, True, False])
-        .unique("day", keep="first", maintain_order=True)
-    )
-    changes = served.filter(pl.col("label").ne_missing(pl.col("label").shift())).select(
-        "day", pl.col("label").str.head(20)
-    )
-    facts: Facts = {"points": points, "changes": changes, "n_days": len(days)}
     if rows is None:
-        return {**facts, "day_missing": f"No online metrics were measured for {day}."}
+        return {"missing": f"No online metrics were measured for {day}."}
+    order = {"n_shown": True, "model": False, "language": False, "cohort": False}
     return {
-        **facts,
-        "rows": rows.sort(
-            "n_shown", "model", "language", "cohort", descending=[True, False, False, False]
-        ).to_dicts(),
-        "n_shown": _told(rows)["n_shown"].sum(),
-        "n_accepted": _told(rows)["n_accepted"].sum(),
-        "n_suppressed": len(rows) - len(_told(rows)),
+        "rows": rows.sort(*order, descending=list(order.values())).to_dicts(),
+        "n_suppressed": int(rows["is_suppressed"].sum()),
     }
-
-
-def _told(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the groups whose rates are told: of a suppressed one only the size is known."""
-    return rows.filter(~pl.col("is_suppressed").fill_null(False)) if "is_suppressed" in rows.columns else rows
 
 
 def mix(lake: Lake, day: date) -> Facts:

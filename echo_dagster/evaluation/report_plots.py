@@ -1,12 +1,13 @@
 """The plots of a day's report, each with the table that it is drawn from.
 
 What lives here: which plots a day has, the figures behind each (units stand in the names of their columns), and both
-as files. What does not: the look of plots (`plots.py`, `plots_bands.py`), and reading tables (`report_facts.py` and
-those beside it).
+as files. What does not: the look of plots (`plots.py`, `plots_online.py`, `plots_user.py`), and reading tables
+(`report_facts.py` and those beside it).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -17,7 +18,7 @@ import altair as alt
 import polars as pl
 import vl_convert
 
-from echo_dagster.evaluation import plots, plots_bands
+from echo_dagster.evaluation import plots, plots_online, plots_user
 from echo_dagster.evaluation.report_metrics import METRICS, UNITS
 
 _INTERVAL = {"value": "value_share", "low": "low_share", "high": "high_share"}
@@ -87,22 +88,27 @@ def _of_data(facts: Mapping[str, Any]) -> dict[str, Plot]:
 
 def _of_use(facts: Mapping[str, Any]) -> dict[str, Plot]:
     found = {}
-    trends, online, user = facts["trends"], facts["online"], facts["user"]
-    if "points" in trends:
-        chart = plots_bands.over_days(trends["points"], online.get("changes"))
-        found["online"] = Plot(chart, trends["points"].rename({**_INTERVAL, "series": "cohort"}))
-        if len(trends["persistence"]):
-            table = trends["persistence"].rename(
-                {**_INTERVAL, "series": "cohort", "seconds": "seconds_after_acceptance"}
-            )
-            found["persistence"] = Plot(plots_bands.persistence(trends["persistence"]), table)
-    elif "points" in online and len(online["points"]):
-        table = online["points"].rename({"series": "metric", "value": "value_share"})
-        found["online"] = Plot(plots.trend(online["points"], online["changes"]), table)
-    if len(user.get("curve", ())):
+    trends, user = facts["trends"], facts["user"]
+    if len(points := trends.get("points", ())):
+        is_latency = pl.col("metric").str.ends_with("_ms")
+        unit = pl.when(is_latency).then(pl.lit("milliseconds")).otherwise(pl.lit("share"))
+        table = points.select(
+            "day", cohort="series", metric="metric", unit=unit, value="value", low="low", high="high"
+        )
+        found["online"] = Plot(plots_online.metric_trends(trends["rows"], trends["grain"]), table)
+    if len(left := trends.get("persistence", ())):
+        named = {"series": "cohort", "seconds": "seconds_after_acceptance"}
+        found["persistence"] = Plot(plots_online.persistence(left), left.rename({**_INTERVAL, **named}))
+    if len(cohorts := trends.get("cohorts", ())):
+        shares = [f"{name}{end}" for name in plots_online.HEADLINES for end in ("", "_low", "_high")]
+        table = cohorts.select("cohort", "model", "first_day", "last_day", "n_users", "n_shown", *shares)
+        found["cohorts"] = Plot(plots_online.cohorts(cohorts), table)
+    if "fit" in user and (curve := json.loads(user["curve"] or "[]")):
         columns = ("predicted", "observed", "low", "high")
-        table = user["curve"].rename({**{name: f"{name}_share" for name in columns}, "n": "decisions"})
-        found["calibration"] = Plot(plots_bands.calibration(user["curve"]), table)
+        table = pl.DataFrame(curve, infer_schema_length=None).select(
+            *(pl.col(name).cast(pl.Float64).alias(f"{name}_share") for name in columns), decisions="n"
+        )
+        found["calibration"] = Plot(plots_user.calibration(user["fit"]), table)
     return found
 
 

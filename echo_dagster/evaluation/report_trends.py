@@ -1,6 +1,7 @@
-"""The longitudinal view: rates by day and cohort with their intervals, and what stays of what was accepted.
+"""The longitudinal part of the report: the tables of online metrics over all days up to the report's, for plots.
 
-What lives here: reading `trends` into frames for plots. What does not: how trends are measured (`online.py`).
+What lives here: reading `trends` and `online_users`, and choosing whose rates are drawn. What does not: how they are
+measured (`online.py`), made into points (`longitudinal.py`) and drawn (`plots_online.py`).
 """
 
 from __future__ import annotations
@@ -9,47 +10,47 @@ from datetime import date
 
 import polars as pl
 
+from echo_dagster.evaluation import longitudinal
 from echo_dagster.evaluation.report_facts import Facts
 from echo_dagster.lake import Lake, TableMissing
-
-RATES = {
-    "acceptance_rate": "Acceptance rate",
-    "weighted_acceptance_rate": "Weighted acceptance rate (characters)",
-    "generation_rate": "Generation rate",
-    "kept_rate": "Kept rate",
-}
-SECONDS = (0, 30, 120, 300, 600, 900)
+from echo_dagster.settings import Evaluation
 
 
-def trends(lake: Lake, day: date) -> Facts:
-    """Return `points` (day x cohort x metric) up to `day`, and the day's `persistence` (seconds x cohort).
+def trends(lake: Lake, day: date, rules: Evaluation) -> Facts:
+    """Return `trends` up to `day` with what can be drawn of it.
 
-    Cohorts stand beside each other; where none has a name, all users are one series. Suppressed groups have no rates
-    and are counted in `n_suppressed`.
+    Cohorts stand beside each other; where none with a name is told, all users are one series (`grain`). `total` is the
+    day's row of all users, or None where the day has none. Rows of too few users have no rates, so no points.
     """
     try:
-        rows = lake.read("trends").filter(pl.col("day") <= day).collect()
+        rows = lake.read("trends").filter(pl.col("day") <= day).collect().sort("day")
+        users = lake.read("online_users").filter(pl.col("day") <= day).collect()
     except TableMissing:
-        return {"missing": "There are no trends with intervals: the table trends was never written."}
-    by_cohort = rows.filter((pl.col("grain") == "cohort") & pl.col("cohort").is_not_null())
-    rows = by_cohort if len(by_cohort) else rows.filter(pl.col("grain") == "all")
-    rows = rows.with_columns(series=pl.col("cohort").fill_null("all users")).sort("series", "day")
-    points = [_with_interval(rows, rate, metric=pl.lit(title)) for rate, title in RATES.items()]
-    of_day = rows.filter(pl.col("day") == day)
-    left = [
-        _with_interval(of_day, f"retained_{after}s_share", seconds=pl.lit(after, pl.Int64))
-        for after in SECONDS
-    ]
-    if not len(rows):
-        return {"missing": f"The table trends has no row up to {day}."}
-    return {
-        "points": pl.concat(points),
-        "persistence": pl.concat(left).drop("day").sort("series", "seconds"),
+        return {"missing": "There is no trend: no online metrics were ever measured.", "total": None}
+    if rows.is_empty():
+        return {"missing": f"There is no trend: no online metrics were measured up to {day}.", "total": None}
+    has_cohorts = (
+        rows.filter((pl.col("grain") == "cohort") & pl.col("cohort").is_not_null())["acceptance_rate"]
+        .is_not_null()
+        .any()
+    )
+    grain = "cohort" if has_cohorts else "all"
+    of_day = rows.filter((pl.col("day") == day) & (pl.col("grain") == grain))
+    if grain == "all":
+        of_day = of_day.with_columns(cohort=pl.lit("all users"))
+    total = rows.filter((pl.col("day") == day) & (pl.col("grain") == "all"))
+    facts = {
+        "rows": rows,
+        "grain": grain,
+        "points": longitudinal.points(rows, grain),
+        "persistence": longitudinal.persistence(of_day, "cohort").sort("series", "seconds"),
+        "cohorts": longitudinal.by_cohort(users, rules).filter(pl.col("acceptance_rate").is_not_null()),
+        "total": total.row(0, named=True) if len(total) else None,
         "n_days": rows["day"].n_unique(),
-        "n_suppressed": rows["is_suppressed"].sum() if "is_suppressed" in rows.columns else 0,
     }
-
-
-def _with_interval(rows: pl.DataFrame, rate: str, **named: pl.Expr) -> pl.DataFrame:
-    values = rows.select("day", "series", value=rate, low=f"{rate}_low", high=f"{rate}_high", **named)
-    return values.filter(pl.col("value").is_finite())
+    if facts["points"].is_empty():
+        facts["missing"] = (
+            f"There is no trend: no rate may be told of any day up to {day}, "
+            f"as each group has fewer than {rules.min_group_users} users or nothing was shown."
+        )
+    return facts

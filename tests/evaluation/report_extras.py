@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import polars as pl
-from report_lake import DAY, DIGESTS
+from report_lake import DAY, DIGESTS, put, trends, users
 
 from echo_dagster.lake import Lake
 
@@ -42,47 +40,25 @@ FIT = {
 AT = datetime(DAY.year, DAY.month, DAY.day, 15, 30, tzinfo=UTC)
 
 
-def put(lake: Lake, table: str, rows: list[dict[str, Any]]) -> None:
-    """Write a table anew, with the columns that `rows` have."""
-    if lake.exists(table):
-        shutil.rmtree(lake.path(table))
-    frame = pl.DataFrame([{"day": DAY, **row} for row in rows], infer_schema_length=None)
-    lake.replace(table, frame, frame["day"].unique().to_list())
-
-
 def add(lake: Lake) -> None:
-    """Add the calibrated user, trends, a person's decision, the static baseline and more slices to `lake`."""
+    """Add the calibrated user, a second cohort, a person's decision, the static baseline and more slices to `lake`."""
     put(lake, "user_fit", [FIT])
-    put(lake, "trends", [_trend(back, cohort) for back in range(6) for cohort in ("internal", "external")])
+    days = [(DAY - timedelta(days=back), back) for back in range(6)]
+    cohorts = ("internal", "external")
+    put(lake, "trends", [row for day, back in days for row in trends(day, back, cohorts)])
+    shown = [(cohort, 3 - place) for place, cohort in enumerate(cohorts)]
+    put(lake, "online_users", [row for day, back in days for one in shown for row in users(day, back, *one)])
     row = lake.read("champion", [DAY]).collect().row(0, named=True)
-    put(lake, "champion", [{**row, "decided_by": "Ada Lovelace", "previous_digest": "c4amp"}])
+    put(lake, "champion", [{**row, "decided_by": "Ada Lovelace"}])
     told = {"decided_by": "Ada Lovelace", "decided_at": AT, "path": None, "model_digest": "c4amp"}
     why = {"action": "rollback", "reason": "broken Go completions", "overruled": "promoted"}
     put(lake, "champion_overrides", [{**told, **why}])
-    put(lake, "champion_changes", [{"change_id": "1", "model_digest": "c4amp", "changed_at": AT}])
+    change = {"change_id": "1", "model_digest": "c4amp", "changed_at": AT, "decision": "rolled_back"}
+    put(lake, "champion_changes", [change])
     attempt = {"change_id": "1", "attempted_at": AT, "attempts": 3}
     put(lake, "champion_deliveries", [{**attempt, "is_delivered": False, "outcome": "status 503"}])
     rows = lake.read("evaluated_model").collect().to_dicts()
     put(lake, "evaluated_model", rows + _evaluated())
-
-
-def _trend(back: int, cohort: str) -> dict[str, Any]:
-    shift = back / 100 if cohort == "internal" else 0.06 + back / 80
-    rates = {
-        "acceptance_rate": 0.32,
-        "weighted_acceptance_rate": 0.3,
-        "generation_rate": 0.41,
-        "kept_rate": 0.74,
-    }
-    rates |= {f"retained_{s}s_share": 0.9 - s / 3000 for s in (0, 30, 120, 300, 600, 900)}
-    row: dict[str, Any] = {"day": DAY - timedelta(days=back), "grain": "cohort", "cohort": cohort}
-    for rate, value in rates.items():
-        row |= {
-            rate: value - shift,
-            f"{rate}_low": value - shift - 0.03,
-            f"{rate}_high": value - shift + 0.03,
-        }
-    return {**row, "is_suppressed": False}
 
 
 def _evaluated() -> list[dict[str, Any]]:

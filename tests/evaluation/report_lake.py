@@ -13,7 +13,21 @@ from typing import Any
 import polars as pl
 
 from echo_dagster import events
-from echo_dagster.evaluation.schema import CHAMPION_SCHEMA, EVALUATED_SCHEMA, ONLINE_SCHEMA, PREDICTION_SCHEMA
+from echo_dagster.evaluation.schema import (
+    CHAMPION_SCHEMA,
+    CHANGE_SCHEMA,
+    DELIVERY_SCHEMA,
+    EVALUATED_SCHEMA,
+    ONLINE_SCHEMA,
+    ONLINE_USER_SCHEMA,
+    OVERRIDE_SCHEMA,
+    PERSISTENCE_SECONDS,
+    PREDICTION_SCHEMA,
+    RATES,
+    SUMS,
+    TREND_SCHEMA,
+    USER_FIT_SCHEMA,
+)
 from echo_dagster.extraction.schema import GAP_SCHEMA
 from echo_dagster.lake import Lake
 from echo_dagster.optimization.schema import CHECKPOINT_SCHEMA
@@ -47,8 +61,14 @@ SCHEMAS = {
     "checkpoint": CHECKPOINT_SCHEMA,
     "predictions": PREDICTION_SCHEMA,
     "online_metrics": ONLINE_SCHEMA,
+    "online_users": ONLINE_USER_SCHEMA,
+    "trends": TREND_SCHEMA,
+    "user_fit": USER_FIT_SCHEMA,
     "evaluated_model": EVALUATED_SCHEMA,
     "champion": CHAMPION_SCHEMA,
+    "champion_overrides": OVERRIDE_SCHEMA,
+    "champion_changes": CHANGE_SCHEMA,
+    "champion_deliveries": DELIVERY_SCHEMA,
 }
 
 
@@ -170,6 +190,8 @@ def build(
     put(lake, "predictions", [row for sample in scored for row in _predictions(sample)])
     days = [(DAY - timedelta(days=back), back) for back in range(6)]
     put(lake, "online_metrics", [row for day, back in days for row in _online(day, back, gaps[0]["cohort"])])
+    put(lake, "trends", [row for day, back in days for row in trends(day, back, (gaps[0]["cohort"],))])
+    put(lake, "online_users", [row for day, back in days for row in users(day, back, gaps[0]["cohort"])])
     put(lake, "evaluated_model", [row for day, back in days for row in _evaluated(day, back)])
     put(lake, "champion", [_champion()])
     return {
@@ -265,7 +287,7 @@ def _online(day: date, back: int, cohort: str) -> list[Row]:
     return [
         {
             "day": day,
-            "model": "smollm2-135m" if back > 2 else "c4amp",
+            "model": _served(back),
             "language": language,
             "cohort": cohort,
             "n_users": 3,
@@ -278,9 +300,59 @@ def _online(day: date, back: int, cohort: str) -> list[Row]:
             "typed_through_share": 0.05,
             "retained_30s_share": 0.81,
             "retained_300s_share": 0.64,
+            "is_suppressed": False,
         }
         for language in ("python", "typescript")
     ]
+
+
+def _served(back: int) -> str:
+    return "smollm2-135m" if back > 2 else "c4amp"
+
+
+def trends(day: date, back: int, cohorts: tuple[str, ...]) -> list[Row]:
+    """Return the rows of `trends` of one day: all, the model that served, and each cohort, the second one lower."""
+    grains: list[Row] = [{"grain": "all"}, {"grain": "model", "model": _served(back)}]
+    grains += [{"grain": "cohort", "cohort": cohort} for cohort in cohorts]
+    n_shown, n_accepted = 2 * (200 - 10 * back), 2 * (60 - 4 * back)
+    rows = []
+    for grain in grains:
+        shift = 0.06 if grain.get("cohort") in cohorts[1:] else 0.0
+        values = {
+            "acceptance_rate": n_accepted / n_shown - shift,
+            "weighted_acceptance_rate": 0.31 - shift - back / 100,
+            "generation_rate": 0.42 - shift - back / 100,
+            "kept_rate": 0.7 - shift - back / 50,
+            "typed_through_share": 0.05 + back / 200,
+            **{f"retained_{s}s_share": 0.9 - shift - s / 3000 for s in PERSISTENCE_SECONDS},
+        }
+        assert values.keys() == RATES.keys()
+        ends = {f"{rate}{end}": value + by for rate, value in values.items() for end, by in _ENDS.items()}
+        of = {"day": day, "n_users": 3, "n_shown": n_shown, "n_accepted": n_accepted, "is_suppressed": False}
+        rows.append(
+            {**grain, **of, **ends, "latency_p50_ms": 90.0 + back, "latency_p95_ms": 240.0 + 9 * back}
+        )
+    return rows
+
+
+_ENDS = {"": 0.0, "_low": -0.03, "_high": 0.03}
+
+
+def users(day: date, back: int, cohort: str, n_users: int = 3) -> list[Row]:
+    """Return rows of `online_users` of one day: users of one cohort, who accept more and less."""
+    sums = dict.fromkeys(SUMS, 0) | {"n_shown": 130, "proposed_chars": 2600, "typed_chars": 1500}
+    rows = []
+    for index in range(n_users):
+        n_accepted = 30 + 5 * index - back
+        taken = {
+            "n_accepted": n_accepted,
+            "accepted_chars": 20 * n_accepted,
+            "tracked_chars": 20 * n_accepted,
+        }
+        kept = {"n_kept": n_accepted, "kept_rates": 0.7 * n_accepted}
+        of = {"day": day, "user_id": f"{cohort}-{index}", "model": _served(back), "language": "python"}
+        rows.append({**of, "cohort": cohort, "is_shadowed": False, **sums, **taken, **kept})
+    return rows
 
 
 def _evaluated(day: date, back: int) -> list[Row]:
@@ -312,4 +384,8 @@ def _champion() -> Row:
         "reason": "edit similarity is 0.045 above the champion's, and no metric is worse",
         "candidate_digest": DIGESTS["candidate"],
         "decided_at": datetime(DAY.year, DAY.month, DAY.day, tzinfo=UTC) + timedelta(days=1),
+        "decided_by": "gate",
+        "since": DAY,
+        "previous_digest": DIGESTS["champion"],
+        "demands": "[]",
     }

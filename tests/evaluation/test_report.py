@@ -122,7 +122,7 @@ def test_a_full_day_shows_the_figures_of_the_tables(full):
     assert "\u22120.341 [\u22120.371, \u22120.311]" in comparison
     assert "Held-out users" in comparison
     assert "edit similarity is 0.045 above the champion" in words_of(page, "decision")
-    assert page.count("<svg") == 8, "every plot is there"
+    assert page.count("<svg") == 10, "every plot is there"
 
 
 def test_a_lower_loss_is_called_better_and_an_interval_across_zero_neither(full):
@@ -145,7 +145,7 @@ def test_an_empty_lake_makes_a_page_that_says_so_and_holds_no_figure(lake, setti
     page = report.render(lake, DAY, settings)
     for section, sentence in {
         "funnel": "No gap closed on 2026-01-09.",
-        "online": "No online metrics were measured up to 2026-01-09.",
+        "online": "No online metrics were measured for 2026-01-09. There is no trend: no online metrics were ever",
         "mix": "Nothing was balanced on 2026-01-09",
         "likelihood": "No sample of 2026-01-09 or of the days before it was scored.",
         "denoising": "No training set of 2026-01-09 was denoised.",

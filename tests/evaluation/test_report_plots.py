@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from report_extras import add
-from report_lake import DAY, build
+from report_lake import DAY, build, put
 from test_report import settings_of, words_of
 from typer.testing import CliRunner
 
@@ -17,14 +17,16 @@ from echo_dagster.evaluation import report, report_models, report_plots, report_
 from echo_dagster.evaluation.report_trends import trends
 from echo_dagster.evaluation.report_verdict import verdicts
 from echo_dagster.lake import Lake
+from echo_dagster.settings import Evaluation
 
 PLOTS = {
     "funnel": ["step", "gaps_kept", "gaps_rejected"],
     "mix": ["stratum", "samples_before", "samples_after"],
     "likelihood": ["verdict", "samples", "from_nats_per_token", "below_nats_per_token"],
     "denoising": None,
-    "online": ["day", "cohort", "value_share", "low_share", "high_share", "metric"],
-    "persistence": ["cohort", "value_share", "low_share", "high_share", "seconds_after_acceptance"],
+    "online": ["day", "cohort", "metric", "unit", "value", "low", "high"],
+    "persistence": ["cohort", "seconds_after_acceptance", "value_share", "low_share", "high_share"],
+    "cohorts": None,
     "calibration": ["predicted_share", "observed_share", "low_share", "high_share", "decisions"],
     "loss": ["step", "loss_nats_per_token", "validation_nats_per_token", "learning_rate"],
     "comparison": ["metric", "unit", "role", "value", "low", "high", "n_samples"],
@@ -78,6 +80,10 @@ def test_the_verdict_stands_in_words_at_the_top(page):
     assert "The calibrated user is not trusted, so edit similarity alone counts." in figures
 
 
+def facts_of(lake: Lake) -> dict:
+    return report._facts(lake, DAY, settings_of(lake.root.parent))
+
+
 def compared(*cells: tuple[str, str]) -> dict:
     """A comparison of the candidate with the champion alone; `cells`: metric, verdict."""
     rows = [
@@ -126,7 +132,9 @@ def test_the_user_says_why_it_is_not_trusted(page, lake):
         "The calibrated user 0.781 0.162 Length alone 0.602 0.207 Always the acceptance rate 0.500 0.212"
         in user
     )
-    assert report_user.user(lake, DAY)["curve"]["n"].sum() == 300
+    plots = report_plots.of_day(facts_of(lake), None)
+    assert plots["calibration"].table["decisions"].sum() == 300
+    assert report_user.user(lake, DAY)["n_decisions"] == 812
 
 
 def test_a_decision_of_a_person_and_a_server_that_was_not_told(page):
@@ -137,11 +145,39 @@ def test_a_decision_of_a_person_and_a_server_that_was_not_told(page):
 
 
 def test_cohorts_stand_beside_each_other(lake):
-    found = trends(lake, DAY)
-    at = found["points"].filter(day=DAY, metric="Acceptance rate").sort("series")
+    found = trends(lake, DAY, Evaluation())
+    at = found["points"].filter(day=DAY, metric="acceptance_rate").sort("series")
     assert at["series"].to_list() == ["external", "internal"]
-    assert at["value"].to_list() == pytest.approx([0.26, 0.32])
-    assert len(found["persistence"]) == 12
+    assert at["value"].to_list() == pytest.approx([0.24, 0.30])
+    assert found["persistence"]["series"].value_counts(sort=True)["count"].to_list() == [6, 6]
+    assert found["cohorts"]["cohort"].to_list() == ["external", "external", "internal", "internal"]
+    assert found["cohorts"]["n_users"].to_list() == [2, 2, 3, 3]
+
+
+def test_groups_of_few_users_have_no_rates_and_are_in_no_sum(tmp_path):
+    settings = settings_of(tmp_path)
+    lake = Lake(settings.lake_dir)
+    build(lake)
+    known, few = lake.read("online_metrics", [DAY]).collect().to_dicts()
+    untold = {name: few[name] for name in ("model", "language", "cohort", "n_users", "n_shown")}
+    put(lake, "online_metrics", [known, {**untold, "is_suppressed": True}])
+    everybody = lake.read("trends", [DAY]).collect().to_dicts()
+    hidden = [{"grain": row["grain"], "n_users": 1, "n_shown": 9, "is_suppressed": True} for row in everybody]
+    put(lake, "trends", hidden)
+    page = report.render(lake, DAY, settings)
+    assert "c4amp typescript internal 3 200 — — — — — — — —" in words_of(page, "online")
+    assert "Of 1 group the rates are not told" in words_of(page, "online")
+    assert "Acceptance rate — too few users to tell" in words_of(page, "figures")
+
+
+def test_metrics_without_cohorts_are_drawn_of_all_users_together(tmp_path):
+    settings = settings_of(tmp_path)
+    lake = Lake(settings.lake_dir)
+    build(lake, cohort=None)
+    found = trends(lake, DAY, settings.evaluation)
+    assert (found["grain"], set(found["points"]["series"])) == ("all", {"all"})
+    assert set(found["persistence"]["series"]) == {"all users"}
+    assert "(6), all users together" in words_of(report.render(lake, DAY, settings), "online")
 
 
 def test_figures_of_a_hostile_name_stay_one_cell():
