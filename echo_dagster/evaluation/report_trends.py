@@ -39,16 +39,17 @@ def trends(lake: Lake, day: date, rules: Evaluation) -> Facts:
     if grain == "all":
         of_day = of_day.with_columns(cohort=pl.lit("all users"))
     total = rows.filter((pl.col("day") == day) & (pl.col("grain") == "all"))
+    points = longitudinal.points(rows, grain)
     facts = {
         "rows": rows,
         "grain": grain,
-        "points": longitudinal.points(rows, grain),
+        "points": points,
         "persistence": longitudinal.persistence(of_day, "cohort").sort("series", "seconds"),
         "cohorts": longitudinal.by_cohort(users, rules).filter(pl.col("acceptance_rate").is_not_null()),
         "total": total.row(0, named=True) if len(total) else None,
         "n_days": rows["day"].n_unique(),
     }
-    if facts["points"].is_empty():
+    if points.is_empty():
         facts["missing"] = (
             f"There is no trend: no rate may be told of any day up to {day}, "
             f"as each group has fewer than {rules.min_group_users} users or nothing was shown."
