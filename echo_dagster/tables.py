@@ -12,7 +12,7 @@ import polars as pl
 from echo_dagster import events, forgotten
 from echo_dagster.evaluation import schema as evaluation
 from echo_dagster.extraction.schema import GAP_SCHEMA
-from echo_dagster.optimization.schema import CHECKPOINT_SCHEMA
+from echo_dagster.optimization import schema as optimization
 from echo_dagster.refinery import schema as refinery
 from echo_dagster.scaling import schema as scaling
 
@@ -44,6 +44,14 @@ TABLES = {
         "online_metrics",
         "how the served models did, by model, language and cohort",
     ),
+    "online_users": Table(
+        evaluation.ONLINE_USER_SCHEMA,
+        "online_metrics",
+        "the sums behind these, one row per user, model, language and cohort",
+    ),
+    "trends": Table(
+        evaluation.TREND_SCHEMA, "online_metrics", "the same rates by model and by cohort, and of all users"
+    ),
     "filtered_samples": Table(
         refinery.SAMPLE_SCHEMA, "filtered_samples", "one row per gap that passed every filter, truncated"
     ),
@@ -64,7 +72,19 @@ TABLES = {
     "denoising": Table(
         refinery.DENOISING_SCHEMA, "training_set", "what denoising did to the mix of a training set"
     ),
-    "checkpoint": Table(CHECKPOINT_SCHEMA, "checkpoint", "one row a day: the model trained, or why none was"),
+    "static_set": Table(
+        refinery.TRAINING_SCHEMA,
+        "static_baseline",
+        "as many gaps of plain code, which the static baseline is trained on",
+    ),
+    "checkpoint": Table(
+        optimization.CHECKPOINT_SCHEMA, "checkpoint", "one row a day: the model trained, or why none was"
+    ),
+    "static_baseline": Table(
+        optimization.STATIC_SCHEMA,
+        "static_baseline",
+        "one row a day: the static baseline, or why there is none",
+    ),
     "predictions": Table(
         evaluation.PREDICTION_SCHEMA, "evaluated_model", "one row per held-out gap and role: what was written"
     ),
@@ -73,8 +93,20 @@ TABLES = {
         "evaluated_model",
         "one row per role, metric and slice, and per paired difference",
     ),
+    "user_fit": Table(
+        evaluation.USER_FIT_SCHEMA, "evaluated_model", "one row a day: how well the calibrated user foretells"
+    ),
     "champion": Table(
         evaluation.CHAMPION_SCHEMA, "champion", "one row a day: what serves from this day on, and why"
+    ),
+    "champion_overrides": Table(
+        evaluation.OVERRIDE_SCHEMA, "the jobs `override` and `rollback`", "what a person decided, who and why"
+    ),
+    "champion_changes": Table(
+        evaluation.CHANGE_SCHEMA, "champion", "one row per time that another model came to serve"
+    ),
+    "champion_deliveries": Table(
+        evaluation.DELIVERY_SCHEMA, "champion", "whether the serving side was told of a change"
     ),
     "scaling": Table(scaling.SCALING_SCHEMA, "scaling", "held-out quality by the share that was trained on"),
     "scaling_fit": Table(scaling.FIT_SCHEMA, "scaling", "what a doubling of the samples brings, per metric"),

@@ -144,9 +144,13 @@ def train(
 
 
 def _stop(running: subprocess.Popen[str]) -> None:
-    """Stop a training, and wait until its ranks have saved their work and ended: the launcher goes before them."""
-    ranks = psutil.Process(running.pid).children(recursive=True)
+    """Stop a training, and wait until its launcher has ended and its ranks have saved their work and ended.
+
+    `Popen` itself does not wait for the launcher on KeyboardInterrupt.
+    """
+    launcher = psutil.Process(running.pid)
+    every = [launcher, *launcher.children(recursive=True)]
     running.terminate()
-    _, hanging = psutil.wait_procs(ranks, timeout=_SECONDS_TO_END)
-    for rank in hanging:
-        rank.kill()
+    _, hanging = psutil.wait_procs(every, timeout=_SECONDS_TO_END)
+    for process in hanging:
+        process.kill()

@@ -57,7 +57,8 @@ def _begin(folder: Path) -> str:
 
 
 def test_processes_that_race_end_with_one_key(tmp_path):
-    with multiprocessing.get_context("fork").Pool(6) as pool:
+    # Not forked: that would copy what other tests left in this process, such as a handler of SIGTERM.
+    with multiprocessing.get_context("spawn").Pool(6) as pool:
         for attempt in range(15):
             folder = tmp_path / str(attempt)
             folder.mkdir()
