@@ -47,7 +47,11 @@ def calibration(user_fit: pl.DataFrame) -> alt.VConcatChart:
         .mark_bar(color=BLUE)
         .encode(
             x=alt.X(
-                "left:Q", title="predicted P(accept)", scale=share, axis=alt.Axis(format=".0%", tickCount=5)
+                "left:Q",
+                bin="binned",
+                title="predicted P(accept)",
+                scale=share,
+                axis=alt.Axis(format=".0%", tickCount=5),
             ),
             x2="right:Q",
             y=alt.Y("n:Q", title="decisions", axis=alt.Axis(format=",d", tickMinStep=1, tickCount=3)),

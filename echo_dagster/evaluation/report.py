@@ -39,6 +39,7 @@ from echo_dagster.settings import Settings
 #: Gaps in the sample browser. More make a page that is slow to open and that nobody reads to its end.
 MAX_SAMPLES = 1000
 MISSING = "—"
+_LEAST_SCALE = 0.65  # of a plot, whose small print is 10 px
 
 
 def page_path(day: date, settings: Settings) -> Path:
@@ -90,13 +91,11 @@ def render(lake: Lake, day: date, settings: Settings) -> str:
 
 
 def _drawing(chart: alt.TopLevelMixin, name: str) -> Markup:
-    """Return a plot as SVG; a wide one is marked, for a narrow screen would make it too small to read."""
+    """Return a plot as SVG that a narrow screen does not make too small to read: it scrolls sideways instead."""
     text = plots.svg(chart, name)
-    width = re.search(r'viewBox="0 0 ([\d.]+)', text)
-    is_wide = width is not None and float(width.group(1)) > 640
-    return Markup(
-        text.replace("<svg", '<svg class="wide"', 1) if is_wide and 'class="' not in text[:200] else text
-    )
+    width = re.search(r'<svg [^>]*width="([\d.]+)"', text)
+    assert width is not None
+    return Markup(text.replace("<svg", f'<svg style="min-width:{_LEAST_SCALE * float(width[1]):.0f}px"', 1))
 
 
 def write_plots(lake: Lake, day: date, settings: Settings, folder: Path) -> list[Path]:

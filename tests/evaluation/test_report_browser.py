@@ -255,6 +255,11 @@ def test_both_themes_can_be_read_wide_and_narrow(browser, file, scheme, width):
     page = watched.page
     page.evaluate("() => document.querySelectorAll('details').forEach((box) => { box.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page does not scroll sideways"
+    scales = page.evaluate(
+        "() => [...document.querySelectorAll('figure svg')].map((plot) => "
+        "plot.getBoundingClientRect().width / plot.viewBox.baseVal.width)"
+    )
+    assert len(scales) == 11 and all(0.64 < scale <= 1.01 for scale in scales), "plots can be read"
     found = page.evaluate(CONTRAST)
     assert found["seen"] > 500
     assert found["low"] == []
