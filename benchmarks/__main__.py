@@ -8,7 +8,10 @@ from rich.console import Console
 
 from benchmarks import (
     backfill,
+    coverage,
     events,
+    gate,
+    generation,
     gguf_export,
     noise,
     online,
@@ -18,7 +21,9 @@ from benchmarks import (
     snapshots,
     truncation,
     tuning,
+    user,
 )
+from echo_dagster.settings import Evaluation
 
 
 def main() -> None:
@@ -38,6 +43,11 @@ def main() -> None:
     parser.add_argument("--noisy", type=int, default=600, help="samples among which noise is planted")
     parser.add_argument("--cuts", type=int, default=1000, help="cuts of C_N in installed Python packages")
     parser.add_argument("--tuned", type=int, default=32, help="samples that each way of training is tried on")
+    parser.add_argument("--prompts", type=int, default=32, help="gaps that are completed in a round")
+    parser.add_argument("--experiments", type=int, default=500, help="simulated days of each comparison")
+    parser.add_argument(
+        "--decisions", type=Path, help="an experience log that the calibrated user is fitted to"
+    )
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         Console().print(events.table(events.measure(Path(folder), asked.events, asked.rounds), asked.events))
@@ -64,9 +74,21 @@ def main() -> None:
         tokenizer = truncation.load_tokenizer("smollm2-135m", Path(folder))
         found, _ = truncation.measure("python", [Path(truncation.INSTALLED)], asked.cuts, tokenizer)
         Console(width=160).print(truncation.table([found]))
+    _evaluation(asked)
     tuning.show(asked.tuned, 30, ("last 8 blocks, 1e-4", "LoRA, 5e-4"))
     if asked.llama_cpp:
         gguf_export.show(asked.llama_cpp)
+
+
+def _evaluation(asked: argparse.Namespace) -> None:
+    """Measure what comparisons of models rest on."""
+    with tempfile.TemporaryDirectory() as folder:
+        completed = list(generation.measure(Path(folder), asked.prompts, 1, Evaluation().max_new_tokens))
+        Console(width=120).print(generation.table(completed))
+    Console(width=110).print(coverage.table(coverage.measure(asked.experiments, 2000)))
+    Console(width=140).print(gate.table(asked.experiments))
+    if asked.decisions:
+        user.show(asked.decisions)
 
 
 if __name__ == "__main__":

@@ -99,17 +99,21 @@ def _everything(found: list[bootstrap.Interval]) -> Iterator[tuple[str, str, boo
     yield "all", "middle_nats_per_token", bootstrap.Interval(-0.1, -0.2, 0.0, gain.n_values, 100)
 
 
+def table(days: int) -> Table:
+    """Return the shares of `days` simulated days that each rule refuses, for people."""
+    shown = Table("languages", "gaps of each", "loss of one", *RULES, title="Days refused for a language")
+    for languages, size, loss, refused in measure(days):
+        shown.add_row(
+            str(languages), str(size), f"{loss:g}", *(f"{100 * share:.1f} %" for share in refused.values())
+        )
+    return shown
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=int, default=500, help="simulated days in each row")
-    days = parser.parse_args().days
-    table = Table("languages", "gaps of each", "loss of one", *RULES, title="Days refused for a language")
-    for languages, size, loss, refused in measure(days):
-        table.add_row(
-            str(languages), str(size), f"{loss:g}", *(f"{100 * share:.1f} %" for share in refused.values())
-        )
-    Console(width=140).print(table)
+    Console(width=140).print(table(parser.parse_args().days))
 
 
 if __name__ == "__main__":

@@ -62,16 +62,20 @@ def table(fitted: UserFit) -> Table:
     return shown
 
 
-def main() -> None:
-    """Print the table and what was left out."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("events", type=Path)
-    asked = parser.parse_args()
+def show(events: Path) -> None:
+    """Print the table, over five ways to make the folds, and what was left out."""
     with tempfile.TemporaryDirectory() as folder:
-        found = logged(asked.events, Path(folder))
+        found = logged(events, Path(folder))
     for seed in range(5):
         Console().print(table(user.fit(found.rows, seed=seed)))
     Console().print("left out:", found.left_out)
+
+
+def main() -> None:
+    """Print what is measured."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("events", type=Path)
+    show(parser.parse_args().events)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import yaml
 
 CONFIG = Path(__file__).with_name("pipeline.yaml")
 os.environ["ECHO_CONFIG"] = str(CONFIG)
-os.environ["ECHO_PSEUDONYM_KEY"] = "a key that every installation of these tests shares"
 
 import dagster as dg
 
