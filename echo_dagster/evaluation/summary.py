@@ -104,10 +104,16 @@ def _slices(rows: pl.DataFrame, settings: Evaluation) -> Iterator[tuple[str, pl.
         "cohort": rows["cohort"],
     }
     for kind, values in by.items():
+        small = pl.repeat(False, rows.height, eager=True)
         for value in values.drop_nulls().unique().sort():
             within = (values == value).fill_null(False)
             if within.sum() >= settings.min_slice_samples:
                 yield f"{kind}={value}", within
+            else:
+                small |= within
+        # The gate guards languages: what is spread over several that are too small alone must not pass unseen.
+        if kind == "language" and small.sum() >= settings.min_slice_samples:
+            yield "language=others", small
 
 
 def _lengths(chars: pl.Series) -> pl.Series:

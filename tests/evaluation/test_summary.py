@@ -2,6 +2,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from echo_dagster.evaluation import gate
 from echo_dagster.evaluation.schema import EVALUATED_SCHEMA
 from echo_dagster.evaluation.summary import summarise, units
 from echo_dagster.settings import Evaluation
@@ -91,6 +92,23 @@ def test_every_role_metric_slice_and_pair_is_there_once():
     assert evaluated.height == 6 * 4 * 5
     assert evaluated.select("role", "versus", "metric", "slice").is_unique().all()
     assert row(evaluated, "base", "edit_similarity", slice="held_out_users")["n_samples"] == 20
+
+
+def test_languages_too_small_alone_are_one_slice_and_a_loss_spread_over_them_keeps_the_champion():
+    languages = ["python"] * 60 + ["go", "rust", "lua"] * 10 + [None] * 5
+    small = np.array([language not in ("python", None) for language in languages])
+    champion = np.linspace(0.3, 0.6, len(languages))
+    candidate = champion + np.where(small, -0.2, 0.3)
+    roles = {"base": champion, "champion": champion, "candidate": candidate}
+    told = pl.concat([answered(role, values, language=languages) for role, values in roles.items()])
+    evaluated = summarise(told, SETTINGS)
+    slices = {name for name in evaluated["slice"] if name.startswith("language=")}
+    assert slices == {"language=python", "language=others"}
+    lost = row(evaluated, "candidate", "edit_similarity", "champion", "language=others")
+    assert (lost["n_samples"], lost["value"]) == (30, pytest.approx(-0.2))
+    decision = gate.decide(evaluated, SETTINGS, distrust="no fit")
+    assert decision.decision == "kept"
+    assert "others loses 0.200 in edit similarity" in decision.reason
 
 
 def test_without_a_fitted_user_there_are_no_acceptance_rows():
