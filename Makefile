@@ -23,7 +23,7 @@ export OMP_WAIT_POLICY := PASSIVE
 .PHONY: help setup demo test test-slow lint format ui bench clean
 
 help:
-	@echo "make demo    simulate, train, evaluate and report, end to end (about 10 minutes on 2 cores)"
+	@echo "make demo    simulate, train, evaluate and report, end to end (about 15 minutes on 2 cores)"
 	@echo "make ui      open Dagster on what the demo made"
 	@echo "make test    lint, types and tests"
 	@echo "make bench   measure every speed claim"

@@ -27,6 +27,9 @@ _METRICS = {
     "predicted_retained_chars": ("predicted retained characters", "{:.2f}", "{:+.2f}"),
 }
 
+#: What the candidate is held against, and how it is called in a sentence.
+_AGAINST = {"base": "the base model", "static": "the static baseline, trained on as many gaps of plain code,"}
+
 
 def show(
     lake: Lake,
@@ -123,45 +126,44 @@ def perplexity_table(lake: Lake, days: list[date]) -> Table:
 
 
 def models_table(lake: Lake, last: date) -> Table:
-    """Return base and candidate side by side on the held-out gaps of `last`."""
+    """Return the models side by side on the held-out gaps of `last`, and what the candidate gains over the others."""
     rows = _rows(lake, "evaluated_model", [last]).filter(pl.col("slice") == "all")
     found = {(row["role"], row["versus"], row["metric"]): row for row in rows.iter_rows(named=True)}
     n_samples = rows.select(pl.col("n_samples").max()).item() or 0
     table = Table(
-        title=f"Base against candidate, {n_samples} held-out gaps of {last} (simulated)", title_justify="left"
+        title=f"The models on {n_samples} held-out gaps of {last} (simulated)", title_justify="left"
     )
+    others = [role for role in _AGAINST if (role, None, "edit_similarity") in found] or ["base"]
     table.add_column("metric")
-    for column in ("base", "candidate", "difference"):
+    for column in (*others, "candidate", *(f"candidate - {role}" for role in others)):
         table.add_column(column, justify="right")
     for metric, (name, plain, signed) in _METRICS.items():
-        cells = [
-            _interval(found.get(("base", None, metric)), plain),
-            _interval(found.get(("candidate", None, metric)), plain),
-            _interval(found.get(("candidate", "base", metric)), signed),
-        ]
-        table.add_row(name, *cells)
+        values = [_value(found.get((role, None, metric)), plain) for role in (*others, "candidate")]
+        gains = [_interval(found.get(("candidate", role, metric)), signed) for role in others]
+        table.add_row(name, *values, *gains)
     return table
 
 
 def verdict(lake: Lake, last: date) -> str:
-    """Return one sentence: does the candidate beat the base model in edit similarity?"""
+    """Return a sentence for each model that the candidate is held against: does it beat it in edit similarity?"""
     rows = _rows(lake, "evaluated_model", [last]).filter(
-        (pl.col("slice") == "all")
-        & (pl.col("metric") == "edit_similarity")
-        & (pl.col("role") == "candidate")
-        & (pl.col("versus") == "base")
+        (pl.col("slice") == "all") & (pl.col("metric") == "edit_similarity") & (pl.col("role") == "candidate")
     )
-    if rows.is_empty():
+    gains = {row["versus"]: row for row in rows.iter_rows(named=True)}
+    if "base" not in gains:
         trained = _rows(lake, "checkpoint", [last], "status", "reason")
         why = trained["reason"][0] if trained.height and trained["reason"][0] else "nothing was compared"
         return f"There is no candidate to compare on {last}: {why}."
-    gain, low, high = rows.select("value", "low", "high").row(0)
-    interval = f"{gain:+.3f}, interval {low:+.3f} to {high:+.3f}"
-    if gain <= 0:
-        return f"The candidate does not beat the base model in edit similarity ({interval})."
-    if low <= 0:
-        return f"The candidate beats the base model in edit similarity, but not beyond chance ({interval})."
-    return f"The candidate beats the base model in edit similarity ({interval})."
+    return "\n".join(_beats(gains[role], other) for role, other in _AGAINST.items() if role in gains)
+
+
+def _beats(gain: Mapping[str, Any], other: str) -> str:
+    """Say whether the candidate is better than another model, and whether chance would do the same."""
+    interval = f"{gain['value']:+.3f}, interval {gain['low']:+.3f} to {gain['high']:+.3f}"
+    if gain["value"] <= 0:
+        return f"The candidate does not beat {other} in edit similarity ({interval})."
+    beyond = ", but not beyond chance" if gain["low"] <= 0 else ""
+    return f"The candidate beats {other} in edit similarity{beyond} ({interval})."
 
 
 def decision(lake: Lake, last: date) -> str:
@@ -189,10 +191,15 @@ def _counted(rows: pl.DataFrame, column: str) -> list[tuple[str, int]]:
     return list(rows.group_by(column).len().sort("len", column, descending=[True, False]).iter_rows())
 
 
+def _value(row: Mapping[str, Any] | None, form: str) -> str:
+    return "none" if row is None else form.format(row["value"])
+
+
 def _interval(row: Mapping[str, Any] | None, form: str) -> str:
+    """Return a difference with its interval below it, which a terminal has room for."""
     if row is None:
         return "none"
-    return f"{form.format(row['value'])}  [{form.format(row['low'])}, {form.format(row['high'])}]"
+    return f"{form.format(row['value'])}\n[{form.format(row['low'])}, {form.format(row['high'])}]"
 
 
 def _table(title: str, *first_row: str) -> Table:

@@ -69,6 +69,21 @@ def test_the_verdict_says_plainly_whether_the_candidate_won(lake, gain, low, hig
     assert "84 held-out gaps" in text_of(demo_tables.models_table(lake, LAST))
 
 
+def test_the_static_baseline_is_told_where_there_is_one(lake):
+    static = [row | {"role": "static"} for row in compared(0.02, 0.01, 0.03) if row["role"] == "candidate"]
+    against = [row | {"versus": "static"} for row in compared(-0.03, -0.06, 0.01)[2:3]]
+    fill(lake, "evaluated_model", EVALUATED_SCHEMA, [*compared(0.05, 0.01, 0.09), static[0], *against])
+    beside_base, beside_static = demo_tables.verdict(lake, LAST).splitlines()
+    assert beside_base.startswith("The candidate beats the base model in edit similarity (+0.050")
+    assert beside_static == (
+        "The candidate does not beat the static baseline, trained on as many gaps of plain code, in edit similarity "
+        "(-0.030, interval -0.060 to +0.010)."
+    )
+    told = text_of(demo_tables.models_table(lake, LAST))
+    (line,) = [line for line in told.splitlines() if "edit similarity" in line]
+    assert line.split()[3:] == ["│", "0.410", "│", "0.430", "│", "0.460", "│", "+0.050", "│", "-0.030", "│"]
+
+
 def test_without_a_candidate_the_reason_is_said(lake):
     assert (
         demo_tables.verdict(lake, LAST)
