@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 from typer.testing import CliRunner
 
 from assets import runs
-from echo_dagster import models
+from echo_dagster import models, open_lake
 from echo_dagster.cli import app
 from echo_dagster.evaluation.schema import RECORDS
 from echo_dagster.experiments import training
@@ -23,6 +23,7 @@ from echo_dagster.optimization import job
 from echo_dagster.optimization.schema import samples_digest
 from echo_dagster.scaling import study
 from echo_dagster.settings import Retention
+from echo_dagster.tables import TABLES
 
 FIRST = date(2022, 9, 5)
 MODEL = ("training_set", "checkpoint", "static_baseline", "evaluated_model", "champion", "report")
@@ -212,6 +213,15 @@ def test_the_experiment_trains_what_the_day_trained_and_finds_what_it_found(trai
         for frame, who in ((done.rows, "model"), (daily, "role"))
     )
     assert_frame_equal(mine, theirs)
+
+
+def test_every_table_that_the_graph_wrote_is_listed_with_its_columns(trained):
+    house, _ = trained
+    lake = open_lake(house.settings.data_dir)
+    assert {"raw_events", "trends", "online_users", "static_set", "user_fit", "champion"} <= set(lake.tables)
+    assert set(lake.tables) <= set(TABLES)
+    for table in lake.tables:
+        assert lake.schema(table) == TABLES[table].columns, table
 
 
 @pytest.fixture(scope="module")
