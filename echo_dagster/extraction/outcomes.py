@@ -94,6 +94,8 @@ def kept_rate(replaced: str, proposal: str, final: str) -> float | None:
     proposal and `final` holds it, and wherever `final` holds the whole proposal in one piece. Both counts
     weigh a token by its UTF-16 units.
     """
+    if proposal and not replaced and proposal in final:
+        return 1.0  # all of it is new, and in one piece: most proposals
     tokens = _TOKEN.findall(proposal)
     new = _left_out(tokens, replaced)
     proposed = _units(tokens, new)
@@ -101,13 +103,20 @@ def kept_rate(replaced: str, proposal: str, final: str) -> float | None:
         return None
     if proposal in final:
         return 1.0
-    return _units(tokens, new - _left_out(tokens, final)) / proposed
+    return _units(tokens, new & _left_in(tokens, final)) / proposed
 
 
 def _left_out(tokens: list[str], text: str) -> set[int]:
     """Return the places of the tokens that a longest common subsequence with those of `text` leaves out."""
-    steps = LCSseq.editops(tokens, _TOKEN.findall(text)).as_list()
-    return {int(at) for tag, at, _ in steps if tag == "delete"}
+    return set(range(len(tokens))) - _left_in(tokens, text)
+
+
+def _left_in(tokens: list[str], text: str) -> set[int]:
+    """Return the places of the tokens that a longest common subsequence with those of `text` holds."""
+    if not text:
+        return set()
+    blocks = LCSseq.opcodes(tokens, _TOKEN.findall(text))
+    return {at for block in blocks if block.tag == "equal" for at in range(block.src_start, block.src_end)}
 
 
 def _units(tokens: list[str], places: Iterable[int]) -> int:
