@@ -85,11 +85,14 @@ def _of_events(events: pl.DataFrame, bounds: Sequence[int]) -> Edits:
             columns[name][first:stop] for name in ("ts", "offset", "length", "units", "reason")
         )
         upto = [*accumulate(map(sub, units, length))]
-        typed, pasted, by_agent = (
-            sum(count for count, reason in zip(units, reasons, strict=True) if reason in wanted)
-            for wanted in (_TYPED, {"paste"}, {"agent"})
-        )
         is_only_typed = _TYPED.issuperset(reasons)
+        if is_only_typed:  # most runs
+            typed, pasted, by_agent = sum(units), 0, 0
+        else:
+            typed, pasted, by_agent = (
+                sum(count for count, reason in zip(units, reasons, strict=True) if reason in wanted)
+                for wanted in (_TYPED, {"paste"}, {"agent"})
+            )
         place = offset[0], length[0], min(offset), offset[-1] + units[-1], upto[-1], max(upto)
         runs.append((ts[0], ts[-1], *place, typed, pasted, by_agent, is_only_typed, reasons[-1]))
     named = dict(zip(_SUMMED, zip(*runs, strict=True), strict=True))
