@@ -34,11 +34,13 @@ def with_own_interval(value: float, low: float | None, high: float | None) -> st
 
 
 def in_words(metric: str, difference: float, low: float | None, high: float | None) -> str:
-    """Return what a paired difference says: `better`, `worse`, or why it says neither."""
+    """Return what a paired difference says: `better`, `worse` (of a length `more`, `fewer`), or why neither."""
     if low is None or high is None:
         return "one independent unit gives no interval"
     if low <= 0 <= high:
         return "no difference within the interval"
+    if metric == "tokens_per_completion":  # neither is better
+        return "more" if difference > 0 else "fewer"
     return "better" if (difference > 0) != (metric in LOWER_IS_BETTER) else "worse"
 
 
