@@ -130,8 +130,16 @@ def frame_table(frame: pl.DataFrame, limit: int = 50) -> dg.TableMetadataValue |
 
 
 def plot(name: str, draw: Callable[[Any], Any], data: Any) -> dict[str, dg.MarkdownMetadataValue]:
-    """Return a plot of `data` as asset metadata under `name`; of nothing, no plot."""
-    return {name: dg.MetadataValue.md(plots.png_markdown(draw(data)))} if len(data) else {}
+    """Return a plot of `data` as asset metadata under `name`; of nothing, no plot.
+
+    One that cannot be drawn says why in its place: hours of work are not thrown away for want of a picture.
+    """
+    if not len(data):
+        return {}
+    try:
+        return {name: dg.MetadataValue.md(plots.png_markdown(draw(data)))}
+    except plots.PlotError as error:
+        return {name: dg.MetadataValue.md(f"Not drawn: {error}.")}
 
 
 def conservation_spec(asset: str, sentence: str) -> dg.AssetCheckSpec:

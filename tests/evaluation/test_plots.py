@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 from datetime import date
 
+import numpy as np
 import polars as pl
 import pytest
+import vl_convert
+from PIL import Image
 
 from echo_dagster.evaluation import pictures, plots
+from echo_dagster.evaluation.report_metrics import METRICS
 from echo_dagster.evaluation.schema import EVALUATED_SCHEMA
 
 STEPS = pl.DataFrame({"step": ["gaps closed", "filtered"], "n_kept": [1144, 612], "n_rejected": [0, 532]})
@@ -107,6 +112,38 @@ def test_a_picture_for_metadata_is_a_small_png(name):
     head, _, encoded = markdown.partition(";base64,")
     assert head == "![what it shows](data:image/png"
     assert base64.b64decode(encoded.removesuffix(")")).startswith(b"\x89PNG")
+
+
+def test_four_models_and_every_metric_are_sharp_in_metadata():
+    """More than the demo compares: at single scale letters blur on today's screens."""
+    rows = [
+        (role, None, metric, "all", value, value - 0.0213, value + 0.0377, 211, "d1gest")
+        for number, metric in enumerate(METRICS)
+        for role, value in (
+            *(("base", 0.3517 + number / 13), ("static", 0.3742 + number / 13)),
+            *(("champion", 0.3654 + number / 13), ("candidate", 0.3841 + number / 13)),
+        )
+    ]
+    chart = plots.comparison(pl.DataFrame(rows, schema=EVALUATED_SCHEMA, orient="row"))
+    markdown = plots.png_markdown(chart)
+    assert len(markdown) < pictures.MAX_PNG_BYTES
+    width = int.from_bytes(base64.b64decode(markdown.partition(";base64,")[2][:-1])[16:20])
+    assert width > 1400
+
+
+def test_the_palette_keeps_the_colours():
+    """Where a pixel is one of the theme's colours, it stays that colour, but for a few of 256 shades."""
+    chart = CHARTS["comparison"]
+    plain = vl_convert.vegalite_to_png(chart.to_dict(), scale=2.0)
+    before, after = (
+        np.asarray(Image.open(io.BytesIO(image)).convert("RGBA")).astype(int)
+        for image in (plain, plots.png(chart))
+    )
+    assert before.shape == after.shape
+    opaque = before[..., 3] == 255
+    assert opaque.sum() > 1000
+    assert np.abs(before - after)[opaque].max() < 32
+    assert np.abs(before - after)[opaque].mean() < 2
 
 
 def test_a_picture_too_large_is_refused():
