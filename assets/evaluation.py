@@ -130,7 +130,7 @@ def evaluated_model(
             "status": "compared",
             **told,
             "calibrated_user": dg.MetadataValue.json(done.user or {}),
-            "comparison": frame_table(done.evaluated),
+            "comparison": frame_table(report_models.side_by_side(done.evaluated)),
             **plot("comparison_plot", plots.comparison, done.evaluated),
             **plot("trend_plot", partial(plots.trend, percent=False), report_models.offline_trend(lake, day)),
             **plot("user_plot", plots_user.calibration, lake.read("user_fit", [day]).collect()),

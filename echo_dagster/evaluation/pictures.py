@@ -23,6 +23,8 @@ MUTED, TEXT = "#8a8f98", "#757b86"
 
 #: Metadata travels with every event of a run, so a picture in it must stay small.
 MAX_PNG_BYTES = 100_000
+#: Dagster shows it in a dialog of 1,200 pixels, and lets what is wider be scrolled for.
+MAX_PNG_WIDTH = 1_160
 
 
 class PlotError(ValueError):
@@ -78,19 +80,23 @@ def svg(chart: alt.TopLevelMixin, name: str = "plot") -> str:
     return text
 
 
-def png(chart: alt.TopLevelMixin, max_bytes: int = MAX_PNG_BYTES) -> bytes:
-    """Return the chart as a PNG of at most `max_bytes`, as sharp as that allows.
+def png(chart: alt.TopLevelMixin, max_bytes: int = MAX_PNG_BYTES, max_width: int | None = None) -> bytes:
+    """Return the chart as a PNG of at most `max_bytes`, and so many pixels wide, as sharp as that allows.
 
     Raises:
         PlotError: even at half scale, where its letters can just be read, it is larger.
     """
-    size = 0
-    for scale in (2.0, 1.5, 1.0, 0.75, 0.5):
+    size = width = 0
+    for scale in (2.0, 1.5, 1.25, 1.0, 0.75, 0.5):
         image = _packed(vl_convert.vegalite_to_png(chart.to_dict(), scale=scale))
-        size = len(image)
-        if size <= max_bytes:
+        size, width = len(image), int.from_bytes(image[16:20])  # of the header
+        if size <= max_bytes and width <= (max_width or width):
             return image
-    raise PlotError(f"the plot takes {size} bytes as a PNG, more than the {max_bytes} allowed")
+    raise PlotError(
+        f"the plot takes {size} bytes as a PNG {width} pixels wide, more than the {max_bytes} and {max_width} allowed"
+        if max_width
+        else f"the plot takes {size} bytes as a PNG, more than the {max_bytes} allowed"
+    )
 
 
 def png_markdown(chart: alt.TopLevelMixin, alt_text: str = "plot") -> str:
@@ -99,7 +105,7 @@ def png_markdown(chart: alt.TopLevelMixin, alt_text: str = "plot") -> str:
     Raises:
         PlotError: the picture is too large.
     """
-    image = base64.b64encode(png(chart, MAX_PNG_BYTES * 3 // 4 - 100)).decode("ascii")
+    image = base64.b64encode(png(chart, MAX_PNG_BYTES * 3 // 4 - 100, MAX_PNG_WIDTH)).decode("ascii")
     return f"![{alt_text}](data:image/png;base64,{image})"
 
 

@@ -212,6 +212,24 @@ def _direction(metric: str) -> str:
     return METRICS[metric][2] if metric in METRICS else "neither"
 
 
+def side_by_side(evaluated: pl.DataFrame) -> pl.DataFrame:
+    """Return a row for each metric over all held-out gaps, in the order of `METRICS`: each model's value, and what the
+    candidate gains over the champion, with its interval.
+
+    Args:
+        evaluated: rows of `evaluated_model` of one day.
+    """
+    every = evaluated.filter(slice="all")
+    values = every.filter(pl.col("versus").is_null()).pivot("role", index="metric", values="value")
+    gains = every.filter(role="candidate", versus="champion").select(
+        "metric", pl.col("value").alias("gain_over_champion"), "low", "high", "n_samples"
+    )
+    order = pl.DataFrame({"metric": list(METRICS)})
+    return order.join(values, on="metric", maintain_order="left").join(
+        gains, on="metric", how="left", maintain_order="left"
+    )
+
+
 def offline_trend(lake: Lake, day: date) -> pl.DataFrame | None:
     """Return edit similarity by role over all days up to `day`, or None where nothing was evaluated."""
     try:
