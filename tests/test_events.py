@@ -147,6 +147,7 @@ def test_any_record_becomes_a_row_that_fits_the_schema_or_has_a_reason(fields):
                 "bad_timestamp",
                 "unknown_kind",
                 "unknown_reason",
+                "impossible_latency",
                 "impossible_offset",
             }
         else:
