@@ -86,17 +86,18 @@ def png(chart: alt.TopLevelMixin, max_bytes: int = MAX_PNG_BYTES, max_width: int
     Raises:
         PlotError: even at half scale, where its letters can just be read, it is larger.
     """
+    spec = chart.to_dict()
     size = width = 0
     for scale in (2.0, 1.5, 1.25, 1.0, 0.75, 0.5):
-        image = _packed(vl_convert.vegalite_to_png(chart.to_dict(), scale=scale))
-        size, width = len(image), int.from_bytes(image[16:20])  # of the header
-        if size <= max_bytes and width <= (max_width or width):
+        with Image.open(BytesIO(vl_convert.vegalite_to_png(spec, scale=scale))) as picture:
+            width = picture.width
+            image = _packed(picture)
+        size = len(image)
+        if size <= max_bytes and (max_width is None or width <= max_width):
             return image
-    raise PlotError(
-        f"the plot takes {size} bytes as a PNG {width} pixels wide, more than the {max_bytes} and {max_width} allowed"
-        if max_width
-        else f"the plot takes {size} bytes as a PNG, more than the {max_bytes} allowed"
-    )
+    if max_width is not None and width > max_width:
+        raise PlotError(f"the plot is {width} pixels wide as a PNG, more than the {max_width} allowed")
+    raise PlotError(f"the plot takes {size} bytes as a PNG, more than the {max_bytes} allowed")
 
 
 def png_markdown(chart: alt.TopLevelMixin, alt_text: str = "plot") -> str:
@@ -109,11 +110,10 @@ def png_markdown(chart: alt.TopLevelMixin, alt_text: str = "plot") -> str:
     return f"![{alt_text}](data:image/png;base64,{image})"
 
 
-def _packed(image: bytes) -> bytes:
-    """Return the same picture with a palette, in a third of the bytes: few colours are in a chart, most of them the
+def _packed(picture: Image.Image) -> bytes:
+    """Return a picture as a PNG with a palette, in a third of the bytes: few colours are in a chart, most of them the
     edges of its letters.
     """
     packed = BytesIO()
-    with Image.open(BytesIO(image)) as picture:
-        picture.quantize(256, method=Image.Quantize.FASTOCTREE).save(packed, "PNG", optimize=True)
+    picture.quantize(256, method=Image.Quantize.FASTOCTREE).save(packed, "PNG", optimize=True)
     return packed.getvalue()
