@@ -14,6 +14,7 @@ from datetime import date
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
 #: Whoever reads a part of a table skips the row groups that hold none of it.
@@ -34,7 +35,7 @@ def write(home: Path, frames: Iterable[pl.DataFrame], first: int = 0) -> list[Ad
             name = f"day={day}/part-{number:05d}-{uuid.uuid4()}.parquet"
             file = home / name
             file.parent.mkdir(parents=True, exist_ok=True)
-            rows.write_parquet(file, compression="snappy", row_group_size=ROW_GROUP_ROWS)
+            _write(file, rows)
             added.append(_added(home, file, rows))
     return added
 
@@ -57,6 +58,21 @@ def rewrite(home: Path, files: Iterable[Path], is_kept: pl.Expr) -> list[AddActi
         else:
             new.unlink()
     return added
+
+
+def _write(file: Path, rows: pl.DataFrame) -> None:
+    """Write a file: what repeats are texts, and what a reader looks for are numbers. Arrow's writer takes half the time
+    that the one of Polars does.
+    """
+    texts = [name for name, kind in rows.schema.items() if kind == pl.String()]
+    pq.write_table(
+        rows.to_arrow(compat_level=pl.CompatLevel.newest()),  # as it is, without a copy
+        file,
+        row_group_size=ROW_GROUP_ROWS,
+        use_dictionary=texts,
+        write_statistics=[name for name in rows.columns if name not in texts],
+        store_schema=False,
+    )
 
 
 def _added(home: Path, file: Path, rows: pl.DataFrame) -> AddAction:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
+from types import ModuleType
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -49,7 +51,7 @@ def spread(
     fresh = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=fresh, initializer=_begin, initargs=(begin,))
     try:
-        with _environment(**_ONE_THREAD):  # begun all at once, by items that are nothing
+        with _environment(**_ONE_THREAD), _without_main():  # begun all at once, by items that are nothing
             for _ in range(workers):
                 pool.submit(int)
         left = iter(items)
@@ -76,6 +78,19 @@ def _environment(**variables: str) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Let processes that begin here not run this one's script or main module again, as fresh ones do: nothing that is
+    handed to them is defined there, and the one that `dagster` runs takes longer to import than many an item.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")  # as in an interactive session: there is no file
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _begin(begin: Callable[[], Callable[[Any], Any]]) -> None:

@@ -1,6 +1,8 @@
 """Work spread over processes."""
 
 import os
+import subprocess
+import sys
 import time
 
 import polars as pl
@@ -64,3 +66,19 @@ def test_what_goes_wrong_in_a_process_is_raised_here():
     assert next(results)[0] == 1
     with pytest.raises(ValueError, match="less than nothing"):
         next(results)
+
+
+def test_a_process_does_not_run_the_main_module_again(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os\n"
+        "from functools import partial\n"
+        "from echo_dagster import workers\n"
+        "print('begun', flush=True)\n"
+        "os.cpu_count = lambda: 2\n"
+        "print(*workers.spread(partial(partial, abs), [-1, -2, -3], most=2))\n"
+        "import __main__\n"
+        "print(__main__.__file__)\n"
+    )
+    ran = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines() == ["begun", "1 2 3", str(script)]
