@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date
+from io import BytesIO
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import polars as pl
-import pyarrow as pa
 
 from echo_dagster import streams
 from echo_dagster.acquisition.copies import each_once
@@ -24,6 +24,8 @@ _HELD_BYTES = 60_000_000
 
 #: Columns that few events fill. The others are staged without them, and as they are: nothing is gained by packing them.
 _SELDOM = ("completion_id", "prefix", "suffix")
+
+_LENGTH_BYTES = 8
 
 _REPEATED = (*STREAM, "repository", "language", "model", "source", "cohort", "consent")
 
@@ -76,9 +78,10 @@ class Writer:
             with file(self._folder, day, number).open("ab") as out:
                 for frames, compression in pieces:
                     if key in frames:
-                        pointed = frames[key].with_columns(pl.col("name") - mine.item(0, "name"))
-                        pointed.write_ipc_stream(out, compression=compression)
-                mine.select(*_REPEATED, "bucket").write_ipc_stream(out, compression="lz4")
+                        _append(
+                            out, frames[key].with_columns(pl.col("name") - mine.item(0, "name")), compression
+                        )
+                _append(out, mine.select(*_REPEATED, "bucket"), "lz4")
 
 
 def read(path: Path) -> tuple[pl.DataFrame, int]:
@@ -104,7 +107,7 @@ def _whole(events: pl.DataFrame, names: pl.DataFrame) -> pl.DataFrame:
 def _tables(path: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the events of a file and the names they point at, of all runs of the writer."""
     events, names, before = [pl.DataFrame(schema=dict.fromkeys(_SELDOM, pl.String()))], [], 0
-    for table in _streams(path):
+    for table in _frames(path):
         if "name" in table.columns:
             events.append(table.with_columns(pl.col("name") + before))
         else:  # these names end a run of the writer
@@ -117,9 +120,15 @@ def _by_part(events: pl.DataFrame) -> dict[tuple[Any, ...], pl.DataFrame]:
     return events.partition_by(["day", "part"], as_dict=True, include_key=False)
 
 
-def _streams(path: Path) -> Iterator[pl.DataFrame]:
-    with pa.OSFile(str(path)) as source:
-        while source.tell() < source.size():
-            frame = pl.from_arrow(pa.ipc.open_stream(source).read_all())
-            assert isinstance(frame, pl.DataFrame)
-            yield frame
+def _append(out: BinaryIO, frame: pl.DataFrame, compression: Literal["uncompressed", "lz4"]) -> None:
+    """Add a frame to a file, with its length before it."""
+    stream = BytesIO()
+    frame.write_ipc_stream(stream, compression=compression)
+    out.write(stream.tell().to_bytes(_LENGTH_BYTES))
+    out.write(stream.getbuffer())
+
+
+def _frames(path: Path) -> Iterator[pl.DataFrame]:
+    with path.open("rb") as file:
+        while length := file.read(_LENGTH_BYTES):
+            yield pl.read_ipc_stream(file.read(int.from_bytes(length)))

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from echo_dagster import utf16
 from echo_dagster.extraction import geometry, outcomes
@@ -26,13 +25,8 @@ EDITS, SNAPSHOTS = "edits", "snapshots"
 _UNSEEN_ENDS = ("idle", "lifetime", "document_closed")
 
 
-class Where(Enum):
-    """Where an edit falls."""
-
-    INSIDE = 0
-    BEFORE = 1
-    AFTER = 2
-    ACROSS = 3
+#: Where an edit falls.
+Where = Literal["inside", "before", "after", "across"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,21 +156,21 @@ class Gap:
     def place(self, start: int, end: int, inserted: str) -> tuple[Where, int, int, str]:
         """Say where an edit falls, with its range and text; inside, without what only rewrites an anchor."""
         if self.start <= start and end <= self.end:
-            return Where.INSIDE, start, end, inserted
+            return "inside", start, end, inserted
         if end >= self.start and start <= self.end:
             left, right = self.left(self.start - start), self.right(end - self.end)
             trimmed = geometry.trim((self.start, self.end), (start, end), inserted, left, right)
             if self.start <= trimmed[0] and trimmed[1] <= self.end:
-                return Where.INSIDE, *trimmed
+                return "inside", *trimmed
         if end <= self.start:
-            return Where.BEFORE, start, end, inserted
-        return (Where.AFTER if start >= self.end else Where.ACROSS), start, end, inserted
+            return "before", start, end, inserted
+        return ("after" if start >= self.end else "across"), start, end, inserted
 
     def apply(self, where: Where, start: int, end: int, inserted: str) -> None:
         """Move, change or lose the gap as an edit demands, in the form that `place` returned."""
         units = len(inserted)
         delta = units - (end - start)
-        if where is Where.INSIDE:
+        if where == "inside":
             first, last = start - self.start, end - self.start
             if self.pieces:
                 front, back = geometry.shared_ends(self.text[first:last], inserted)
@@ -184,11 +178,11 @@ class Gap:
             self.text = self.text[:first] + inserted + self.text[last:]
             self.end += delta
             return
-        if where is Where.BEFORE:
+        if where == "before":
             self.left_known = min(self.left_known, self.start - end)
             self.start += delta
             self.end += delta
-        elif where is Where.AFTER:
+        elif where == "after":
             self.right_known = min(self.right_known, start - self.end)
         else:
             self.is_lost = True
@@ -252,17 +246,17 @@ class Gap:
         It must be known where the view begins.
         """
         assert view.start is not None
-        left, right = self.left(ANCHOR_CHARS), self.right(ANCHOR_CHARS)
-        expected = left + self.text + right
+        left = self.left(ANCHOR_CHARS)
+        expected = left + self.text + self.right(ANCHOR_CHARS)
         first = self.start - len(left)
-        cursor = view.start + utf16.length(view.before)
-        if view.reaches_end and first + len(expected) > cursor + utf16.length(view.after or ""):
+        last = first + len(expected)
+        before, after = utf16.to_units(view.before), utf16.to_units(view.after or "")
+        cursor = view.start + len(before)
+        if view.reaches_end and last > cursor + len(after):
             return False
-        for text, start in ((view.before, view.start), (view.after or "", cursor)):
-            skipped = max(first, start)
-            shown = _units(text, skipped - start, first + len(expected) - start)
-            mine = expected[skipped - first :]
-            if shown and not mine.startswith(shown):
+        for shown, start in ((before, view.start), (after, cursor)):
+            begin, end = max(first, start), min(last, start + len(shown))
+            if begin < end and not shown.startswith(expected[begin - first : end - first], begin - start):
                 return False
         return True
 

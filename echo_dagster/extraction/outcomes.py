@@ -6,7 +6,7 @@ What does not live here: how the final text was found (`stream.py`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from rapidfuzz.distance import LCSseq
@@ -94,30 +94,20 @@ def kept_rate(replaced: str, proposal: str, final: str) -> float | None:
     proposal and `final` holds it, and wherever `final` holds the whole proposal in one piece. Both counts
     weigh a token by its UTF-16 units.
     """
-    if proposal and not replaced and proposal in final:
-        return 1.0  # all of it is new, and in one piece: most proposals
     tokens = _TOKEN.findall(proposal)
-    new = _left_out(tokens, replaced)
-    proposed = _units(tokens, new)
+    units = list(map(len if proposal.isascii() else utf16.length, tokens))
+    for block in _shared(tokens, replaced):
+        units[block] = [0] * len(units[block])  # not new
+    proposed = sum(units)
     if not proposed:
         return None
     if proposal in final:
         return 1.0
-    return _units(tokens, new & _left_in(tokens, final)) / proposed
+    return sum(sum(units[block]) for block in _shared(tokens, final)) / proposed
 
 
-def _left_out(tokens: list[str], text: str) -> set[int]:
-    """Return the places of the tokens that a longest common subsequence with those of `text` leaves out."""
-    return set(range(len(tokens))) - _left_in(tokens, text)
-
-
-def _left_in(tokens: list[str], text: str) -> set[int]:
-    """Return the places of the tokens that a longest common subsequence with those of `text` holds."""
-    if not text:
-        return set()
-    blocks = LCSseq.opcodes(tokens, _TOKEN.findall(text))
-    return {at for block in blocks if block.tag == "equal" for at in range(block.src_start, block.src_end)}
-
-
-def _units(tokens: list[str], places: Iterable[int]) -> int:
-    return utf16.length("".join([tokens[at] for at in places]))
+def _shared(tokens: list[str], text: str) -> Iterator[slice]:
+    """Yield the places of the tokens that a longest common subsequence with those of `text` holds."""
+    if text:
+        for block in LCSseq.opcodes(tokens, _TOKEN.findall(text)).as_matching_blocks():
+            yield slice(block.a, block.a + block.size)

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from echo_dagster import utf16
 from echo_dagster.extraction import decisions, recall, stretch, views
 from echo_dagster.extraction.anchors import View
 from echo_dagster.extraction.decisions import Decisions
-from echo_dagster.extraction.gap import DAY, EDITS, NEVER, SECOND, SNAPSHOTS, Gap, Where, open_gap
+from echo_dagster.extraction.gap import DAY, EDITS, NEVER, SECOND, SNAPSHOTS, Gap, open_gap
 from echo_dagster.extraction.policies import Policy
 from echo_dagster.extraction.stretch import Edits
 
@@ -144,7 +145,7 @@ class Stream:
         self._expire(until - 1)
         if close_open:
             self._end_all(until, "stream_end")
-        ended = sorted(self._ended + self._measured, key=lambda gap: (gap.opened_at, gap.gap_id))
+        ended = sorted(self._ended + self._measured, key=attrgetter("opened_at", "gap_id"))
         self._ended, self._measured = [], []
         for gap in ended:
             gap.measure(min(until, (gap.closed_at // DAY + 1) * DAY))
@@ -277,7 +278,7 @@ class Stream:
         for gap in measured:
             gap.measure(ts)
             if gap.is_lost:
-                gap.apply(Where.ACROSS, edit.start, edit.end, edit.inserted)
+                gap.apply("across", edit.start, edit.end, edit.inserted)
             else:
                 gap.apply(*gap.place(edit.start, edit.end, edit.inserted))
             (self._measured if gap.is_measured else self._ended).append(gap)
@@ -287,10 +288,10 @@ class Stream:
         """Let an edit change a gap, move it, or end it. On an end the final text is that before the edit."""
         where, start, end, inserted = gap.place(edit.start, edit.end, edit.inserted)
         units = len(inserted)
-        if where is Where.ACROSS:
+        if where == "across":
             self._end(gap, edit.ts, "anchor_edited")
-        elif where is not Where.INSIDE:
-            distance = gap.start - end if where is Where.BEFORE else start - gap.end
+        elif where != "inside":
+            distance = gap.start - end if where == "before" else start - gap.end
             if self._is_by_hand(gap, edit, distance):
                 self._end(gap, edit.ts, "edited_elsewhere")
         elif gap.end - gap.start + units - (end - start) > self._policy.max_final_units:
@@ -300,7 +301,7 @@ class Stream:
         gap.measure(edit.ts)
         gap.apply(where, start, end, inserted)
         is_nothing = start == end and not inserted  # it only rewrote an anchor
-        if where is Where.INSIDE and gap.break_reason is None and not is_nothing:
+        if where == "inside" and gap.break_reason is None and not is_nothing:
             gap.count_edit(edit.ts, units, edit.reason)
             self._extend(gap, edit.ts)
             self._decisions.touch(gap, start - gap.start + units, inserted)

@@ -126,12 +126,13 @@ class Written:
 def _own_text(edits: Edits, run: int) -> str:
     """Return what a run's edits leave of the text that they insert, a character per UTF-16 unit."""
     first, stop = edits.first[run], edits.first[run + 1]
-    texts = edits.texts
+    texts, lengths = edits.texts, edits.lengths[first + 1 : stop]
     own, done = "", first
-    for at, removed in enumerate(edits.lengths[first + 1 : stop], first + 1):
-        if removed:
-            own = (own + utf16.to_units("".join(texts[done:at])))[:-removed]
-            done = at
+    if any(lengths):
+        for at, removed in enumerate(lengths, first + 1):
+            if removed:
+                own = (own + utf16.to_units("".join(texts[done:at])))[:-removed]
+                done = at
     return own + utf16.to_units("".join(texts[done:stop]))
 
 
