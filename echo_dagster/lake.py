@@ -11,9 +11,11 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,6 +34,9 @@ Result = TypeVar("Result")
 
 #: Two writers of different days can collide on the log of one table; the loser tries again.
 _COMMIT_ATTEMPTS = 8
+
+#: More would hold more in memory, whatever the machine.
+_PARTS_AT_ONCE = 2
 
 _WRITER = WriterProperties(max_row_group_size=table_files.ROW_GROUP_ROWS)
 
@@ -185,17 +190,23 @@ class Lake:
     def replace_in_order(
         self,
         table: str,
-        frames: Iterable[pl.DataFrame],
+        parts: Iterable[Callable[[], pl.DataFrame]],
         schema: Mapping[str, pl.DataType],
         days: Sequence[date],
     ) -> int:
-        """Replace `days` of `table` by frames of `schema`, in one commit, and return its number.
+        """Replace `days` of `table` by parts of `schema`, in one commit, and return its number.
 
-        The rows of a day stand on disk in the order in which they come. Frames are written one by one, and must hold
-        nothing of other days.
+        The rows of a day stand on disk in the order of the parts. Two parts at a time are made, in threads, written,
+        and forgotten. They must hold nothing of other days.
         """
         home = self.path(table)
-        return self.replace_by_files(table, home, table_files.write(home, frames), schema, days)
+
+        def store(number: int, part: Callable[[], pl.DataFrame]) -> list[AddAction]:
+            return table_files.write(home, part(), number)
+
+        with ThreadPoolExecutor(_PARTS_AT_ONCE) as threads:
+            added = [action for actions in threads.map(store, count(), parts) for action in actions]
+        return self.replace_by_files(table, home, added, schema, days)
 
     def replace_by_files(
         self,

@@ -21,22 +21,20 @@ from deltalake.transaction import AddAction
 ROW_GROUP_ROWS = 16_384
 
 
-def write(home: Path, frames: Iterable[pl.DataFrame], first: int = 0) -> list[AddAction]:
-    """Write frames below a table's directory, a file for each frame and `day`, and return what a commit must say.
+def write(home: Path, rows: pl.DataFrame, number: int) -> list[AddAction]:
+    """Write rows below a table's directory, a file for each `day`, and return what a commit must say.
 
-    Until it is committed, nobody reads them. Names are in the order of the frames, which are counted from `first`.
+    Until it is committed, nobody reads them. Files whose `number` is lower are those that are read first.
     """
     added: list[AddAction] = []
-    for number, frame in enumerate(frames, first):
-        for (day,), rows in frame.partition_by(
-            "day", as_dict=True, include_key=False, maintain_order=True
-        ).items():
-            assert isinstance(day, date)
-            name = f"day={day}/part-{number:05d}-{uuid.uuid4()}.parquet"
-            file = home / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            _write(file, rows)
-            added.append(_added(home, file, rows))
+    by_day = rows.partition_by("day", as_dict=True, include_key=False, maintain_order=True)
+    for (day,), mine in by_day.items():
+        assert isinstance(day, date)
+        name = f"day={day}/part-{number:05d}-{uuid.uuid4()}.parquet"
+        file = home / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _write(file, mine)
+        added.append(_added(home, file, mine))
     return added
 
 

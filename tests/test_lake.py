@@ -1,7 +1,9 @@
 import json
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
+from functools import partial
 from typing import ClassVar
 
 import polars as pl
@@ -220,7 +222,12 @@ class TestInOrder:
         return pl.DataFrame(rows, schema=self.SCHEMA)
 
     def write(self, lake, *frames, days):
-        return lake.replace_in_order("ordered", frames, self.SCHEMA, days)
+        parts = [partial(self.after, 0.01 * (len(frames) - n), frame) for n, frame in enumerate(frames)]
+        return lake.replace_in_order("ordered", parts, self.SCHEMA, days)
+
+    def after(self, seconds, frame):
+        time.sleep(seconds)  # the first part is the last that is made
+        return frame
 
     def test_rows_stand_on_disk_as_they_came(self, lake):
         self.write(

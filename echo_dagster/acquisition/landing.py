@@ -24,6 +24,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from fnmatch import fnmatch
+from functools import partial
 from glob import glob
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,10 @@ import duckdb
 import polars as pl
 
 from echo_dagster import events, files
-from echo_dagster.acquisition import importers
+from echo_dagster.acquisition import importers, parts
 from echo_dagster.acquisition.importers import SLACK
 from echo_dagster.acquisition.privacy import pseudonymiser
 from echo_dagster.acquisition.staging import LandingFile, Staged, dated, stage
-from echo_dagster.ahead import ahead
 from echo_dagster.forgotten import forgotten
 from echo_dagster.lake import Lake, connect
 from echo_dagster.resources import sql
@@ -158,8 +158,8 @@ def days_of(path: str | Path, settings: Settings) -> list[date]:
             if (day := _day_of(file, source)) is not None:
                 days |= {day - SLACK, day, day + SLACK}
         elif fnmatch(file.as_posix(), Path(source.path).as_posix()):
-            parts = dated(LandingFile(source, file, None), lambda user: user)
-            inside = {day for part in parts for frame in part for day in frame.get_column("day").unique()}
+            batches = dated(LandingFile(source, file, None), lambda user: user)
+            inside = {day for batch in batches for frame in batch for day in frame.get_column("day").unique()}
             days |= inside - {None} or {settings.start_day}
     return sorted(day for day in days if day >= settings.start_day)
 
@@ -207,16 +207,15 @@ def _write(
     lake: Lake, connection: duckdb.DuckDBPyConnection, staged: Staged, days: list[date]
 ) -> dict[date, int]:
     """Write both tables and return the number of duplicates by day."""
-    duplicates: dict[date, int] = {}
+    copies: list[tuple[date, int]] = []  # a list, as several threads add to it
 
-    def rows() -> Iterator[pl.DataFrame]:
-        for day in days:
-            duplicates[day] = 0
-            for part, copies in staged.of_day(day):
-                duplicates[day] += copies
-                yield part.select(pl.lit(day).alias("day"), pl.all())
+    def read(day: date, file: Path) -> pl.DataFrame:
+        part, left_out = parts.read(file)
+        copies.append((day, left_out))
+        return part.select(pl.lit(day).alias("day"), pl.all())
 
-    lake.replace_in_order(RAW, ahead(rows()), {"day": pl.Date(), **events.STORED_SCHEMA}, days)
+    staged_parts = [partial(read, day, file) for day in days for file in staged.of_day(day)]
+    lake.replace_in_order(RAW, staged_parts, {"day": pl.Date(), **events.STORED_SCHEMA}, days)
     connection.register("files", staged.files)
     bad = {"staged": staged.quarantined, "days": days}
     lake.replace(
@@ -224,6 +223,9 @@ def _write(
         lambda: connection.sql(sql("quarantined_events"), params=bad).to_arrow_reader(_READER_ROWS),
         days,
     )
+    duplicates: Counter[date] = Counter()
+    for day, left_out in copies:
+        duplicates[day] += left_out
     return duplicates
 
 

@@ -51,12 +51,10 @@ class Staged:
     files: pl.DataFrame
     lines: Mapping[date, int]
 
-    def of_day(self, day: date) -> Iterator[tuple[pl.DataFrame, int]]:
-        """Yield a day's events as they are to be stored, part by part, and how many copies were left out of each."""
-        for number in range(self.parts):
-            file = parts.file(self.folder, day, number)
-            if file.exists():
-                yield parts.read(file)
+    def of_day(self, day: date) -> list[Path]:
+        """Return the parts of a day, in order; `parts.read` reads one."""
+        named = (parts.file(self.folder, day, number) for number in range(self.parts))
+        return [file for file in named if file.exists()]
 
 
 def dated(file: LandingFile, pseudonym: Callable[[str], str], scratch: Path | None = None) -> Iterator[Batch]:

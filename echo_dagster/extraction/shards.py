@@ -108,5 +108,5 @@ def follow(job: Job) -> Followed:
     found = pl.concat(gaps).with_columns(day=pl.col("closed_at").dt.date())
     done.closed.update(found.select("day", "break_reason", "outcome").iter_rows())
     wanted = found.filter(pl.col("day").is_in(job.days)).select("day", *GAP_SCHEMA)
-    done.files += table_files.write(job.folder, [wanted], first=job.number)
+    done.files += table_files.write(job.folder, wanted, job.number)
     return done
