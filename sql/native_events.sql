@@ -1,7 +1,8 @@
 -- One row per line of a native log that is not blank, in the order of the file: its event, and whether it is one for sure.
 -- Every column is read as text, so that a value of the wrong type is seen and not bent into shape. A line that is no JSON
 -- object comes as a row of nulls. What is not sure is judged line by line by events.to_row, whose rules these are.
--- Both sides of an `and` are worked out for every row; a `case` stops at the first that holds, and so holds what is costly.
+-- Both sides of an `and` are worked out for every row; a `case` stops at the first that holds, and so holds what is costly:
+-- a text has at least as many bytes as UTF-16 units, which are counted only where the bytes do not answer.
 with lines as (
     select * from read_json(
         $file,
@@ -78,8 +79,8 @@ judged as (
                 end
             when 'shown' then
                 completion_id is not null and "text" is not null and prefix is not null
-                and coalesce("offset" >= utf16_length(prefix), true)
-                and coalesce("length", 0) <= coalesce(utf16_length(suffix), 0)
+                and case when "offset" is null or "offset" >= strlen(prefix) then true else "offset" >= utf16_length(prefix) end
+                and case when "length" is null or "length" = 0 then true else "length" <= coalesce(utf16_length(suffix), 0) end
             when 'rejected' then
                 completion_id is not null
                 and (reason is null or reason in ('dismissed', 'timeout', 'superseded'))

@@ -172,8 +172,9 @@ def _told(path: Path, source: Source, bounds: tuple[datetime, datetime]) -> dict
 
 
 def _sure(frame: pl.DataFrame, places: pl.Series | None) -> pl.DataFrame:
-    placed = pl.lit(None, pl.Int64()) if places is None else places
-    return frame.with_columns(place=placed).filter("is_sure").drop("is_sure")
+    placed = frame.with_columns(place=pl.lit(None, pl.Int64()) if places is None else places)
+    is_sure = frame.get_column("is_sure")
+    return (placed if is_sure.all() else placed.filter(is_sure)).drop("is_sure")
 
 
 def _places(first: int, count: int) -> pl.Series:

@@ -58,11 +58,14 @@ class Writer:
         # a gather from many chunks costs many times one from a single one
         events = pl.concat(self._held, rechunk=True)
         self._held, self._bytes = [], 0
-        mark = events.select(pl.struct(_REPEATED).hash().alias("mark")).to_series()
-        named = streams.with_buckets(events.select(*_REPEATED, mark)[mark.arg_unique()])
+        # What repeats is looked at where it changes: most logs come stream by stream.
+        run = events.select(pl.struct(_REPEATED).rle_id().alias("run")).to_series()
+        heads = events.select(_REPEATED)[run.arg_unique()]
+        mark = heads.select(pl.struct(_REPEATED).hash().alias("mark")).to_series()
+        named = streams.with_buckets(heads.with_columns(mark)[mark.arg_unique()])
         part = (pl.col("bucket") * self._parts // BUCKETS).alias("part")
         named = named.sort("bucket", "mark").with_columns(part).with_row_index("name")
-        name = mark.replace_strict(named.get_column("mark"), named.get_column("name"))
+        name = mark.replace_strict(named.get_column("mark"), named.get_column("name")).gather(run)
         placed = events.drop(_REPEATED).with_columns(
             name.alias("name"), part=named.get_column("part").gather(name)
         )
