@@ -40,7 +40,7 @@ def in_order(events: pl.DataFrame) -> pl.DataFrame:
 def is_in_order(events: pl.DataFrame) -> bool:
     """Say whether events that have their `bucket` are in that order, each once: as a day that was stored so is read."""
     is_next = pl.all_horizontal(pl.col(STREAM) == pl.col(STREAM).shift()).fill_null(value=False)
-    heads = events.filter(~is_next).select("bucket", *STREAM)
+    heads = events.select("bucket", *STREAM).filter(~is_next)
     if not heads.equals(heads.unique().sort(pl.all())):
         return False
     ts, seq, event_id = (pl.col(name) for name in ("ts", "seq", "event_id"))
