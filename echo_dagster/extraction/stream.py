@@ -16,11 +16,12 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from echo_dagster import utf16
-from echo_dagster.extraction import decisions, recall, stretch, views
+from echo_dagster.extraction import decisions, recall, retention, stretch, views
 from echo_dagster.extraction.anchors import View
 from echo_dagster.extraction.decisions import Decisions
 from echo_dagster.extraction.gap import DAY, EDITS, NEVER, SECOND, SNAPSHOTS, Gap, open_gap
 from echo_dagster.extraction.policies import Policy
+from echo_dagster.extraction.retention import Sight
 from echo_dagster.extraction.stretch import Edits
 
 
@@ -90,10 +91,14 @@ class Stream:
             for seconds in (policy.idle_s, policy.settle_s, policy.lifetime_s, policy.cursor_grace_s)
         )
         self._open: list[Gap] = []  # in the order in which they opened
-        self._measured: list[Gap] = []  # ended, but edits can still remove accepted text
+        #: Ended at or before an event, but edits can still remove accepted text.
+        self._measured: list[tuple[Gap, int]] = []
         self._ended: list[Gap] = []
         self._next_deadline = NEVER  # no open gap has an earlier one
         self._last_edit_at = -NEVER
+        self._edits: Edits | None = None  # today's
+        self._at = 0  # which of today's events comes next
+        self._sights: list[Sight] = []  # views of the whole document, today
         self._decisions = Decisions()
         self._tracking = EDITS  # of gaps that open today
         self._known: recall.Known | None = None
@@ -107,6 +112,7 @@ class Stream:
     def feed(self, events: Events) -> None:
         """Go through one UTC day of events."""
         self._tracking = EDITS if len(events.others) < events.stop - events.first else SNAPSHOTS
+        self._edits, self._sights = events.edits, []
         labels = iter(events.labels)
         self._known = None  # what other days showed is forgotten, so that days stay independent
         self._first_shown = {gap.completion_id: gap.reshown_of or gap.gap_id for gap in self._open}
@@ -115,6 +121,7 @@ class Stream:
             if run > done:
                 self._follow(events.edits, done, run, is_accepted=kind == "accepted")
             done = run + 1
+            self._at = events.edits.first[run]
             if ts >= self._next_deadline:
                 self._expire(ts)
             if kind == "cursor":
@@ -134,6 +141,7 @@ class Stream:
             elif kind == "closed":
                 self._end_all(ts, "document_closed")
         self._follow(events.edits, done, events.stop, is_accepted=False)
+        self._at = events.edits.first[events.stop]
 
     def settle(self, until: int, *, close_open: bool = False) -> list[tuple[Any, ...]]:
         """Return, as rows of `schema.GAP_SCHEMA`, the gaps that ended before `until`, the oldest first.
@@ -145,7 +153,11 @@ class Stream:
         self._expire(until - 1)
         if close_open:
             self._end_all(until, "stream_end")
-        ended = sorted(self._ended + self._measured, key=attrgetter("opened_at", "gap_id"))
+        for gap, at in self._measured:
+            assert self._edits is not None
+            retention.follow(gap, self._edits, at, self._at, self._sights)
+            self._ended.append(gap)
+        ended = sorted(self._ended, key=attrgetter("opened_at", "gap_id"))
         self._ended, self._measured = [], []
         for gap in ended:
             gap.measure(min(until, (gap.closed_at // DAY + 1) * DAY))
@@ -201,7 +213,10 @@ class Stream:
         """End a gap; who calls it calls `_drop_ended` when the event is done with."""
         gap.measure(ts)
         gap.closed_at, gap.break_reason, gap.final = ts, reason, utf16.readable(gap.text)
-        (self._measured if gap.is_measured else self._ended).append(gap)
+        if gap.is_measured:
+            self._measured.append((gap, self._at))
+        else:
+            self._ended.append(gap)
 
     def _drop_ended(self) -> None:
         self._open = [gap for gap in self._open if gap.break_reason is None]
@@ -216,14 +231,15 @@ class Stream:
     def _follow(self, edits: Edits, run: int, stop: int, *, is_accepted: bool) -> None:
         """Go through the runs `[run, stop)` of edits; `is_accepted`: an acceptance comes next."""
         while run < stop:
-            if not (self._open or self._measured):
+            if not self._open:
                 self._last_edit_at = edits.ts[stop - 1]
                 self._decisions.begin_edit(edits.reason[stop - 1])
                 return
+            self._at = edits.first[run]
             ts, start, length = edits.begun[run], edits.offset[run], edits.length[run]
             if ts >= self._next_deadline:
                 self._expire(ts)
-            here = stretch.region(self._open, self._measured, self._policy, start, start + length)
+            here = stretch.region(self._open, self._policy, start, start + length)
             after = run if here is None else self._stretch(edits, run, stop, here, is_accepted=is_accepted)
             if after > run:
                 run = after
@@ -254,34 +270,21 @@ class Stream:
         ts = self._last_edit_at = edits.ts[last]
         self._decisions.begin_edit(edits.reason[last])
         for gap in here.inside:
-            if gap.break_reason is None:
-                self._extend(gap, ts)
+            self._extend(gap, ts)
         if is_accepted and after == stop:  # of this edit, perhaps
             inserted = utf16.to_units(edits.texts[edits.first[after] - 1])
             for gap in here.inside:
-                if gap.break_reason is None:
-                    self._decisions.touch(gap, edits.end[last] - gap.start, inserted)
+                self._decisions.touch(gap, edits.end[last] - gap.start, inserted)
         return after
 
     def _edit(self, ts: int, start: int, length: int, text: str, reason: str | None) -> None:
         self._last_edit_at = ts
         self._decisions.begin_edit(reason)
-        if not (self._open or self._measured):
-            return
         edit = _Edit(ts, start, start + length, utf16.to_units(text), reason)
-        measured = self._measured  # without those that this edit ends: they have gone through it
-        self._measured = []
         for gap in self._open:
             if gap.tracking == EDITS:
                 self._edit_open(gap, edit)
         self._drop_ended()
-        for gap in measured:
-            gap.measure(ts)
-            if gap.is_lost:
-                gap.apply("across", edit.start, edit.end, edit.inserted)
-            else:
-                gap.apply(*gap.place(edit.start, edit.end, edit.inserted))
-            (self._measured if gap.is_measured else self._ended).append(gap)
         self._decisions.finish_edit(ts)
 
     def _edit_open(self, gap: Gap, edit: _Edit) -> None:
@@ -296,12 +299,12 @@ class Stream:
                 self._end(gap, edit.ts, "edited_elsewhere")
         elif gap.end - gap.start + units - (end - start) > self._policy.max_final_units:
             self._end(gap, edit.ts, "outgrown")
-        if gap.break_reason is not None and not gap.is_measured:
+        if gap.break_reason is not None:
             return
         gap.measure(edit.ts)
         gap.apply(where, start, end, inserted)
         is_nothing = start == end and not inserted  # it only rewrote an anchor
-        if where == "inside" and gap.break_reason is None and not is_nothing:
+        if where == "inside" and not is_nothing:
             gap.count_edit(edit.ts, units, edit.reason)
             self._extend(gap, edit.ts)
             self._decisions.touch(gap, start - gap.start + units, inserted)
@@ -349,10 +352,8 @@ class Stream:
             if reason is not None:
                 self._end(gap, ts, reason)
         self._drop_ended()
-        for gap in self._measured if is_whole else ():
-            gap.measure(ts)
-            if not gap.stands_in(view):
-                gap.stop_measuring()
+        if is_whole:
+            self._sights.append(Sight(self._at, ts, view))
 
 
 def _first_showing(gap: Gap, around: Sequence[Gap]) -> str | None:

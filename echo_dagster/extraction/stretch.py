@@ -37,7 +37,7 @@ class Edits:
         first: the event with which a run begins; the next one begins where it ends, and the last entry is the end.
         begun, ts: the times of a run's first and last edit; within it no gap waits for an edit in vain.
         offset, length: what the run's first edit replaces.
-        low: the least offset that the run changes.
+        low: the least offset that the run changes; null where it is no edit.
         end: where the run's last edit ends.
         grown, peak: by how much the document is longer after the run, and at most within it.
         typed, pasted, by_agent: units that were inserted so.
@@ -67,22 +67,22 @@ class Edits:
 
     def cut(self, run: int, at: int) -> Edits:
         """Return a run as several: its first `at` edits, the one after them alone, and the rest in short runs."""
-        events = self.events[self.first[run] : self.first[run + 1]]
-        return _of_events(
-            events, [*([0] if at else []), at, *range(at + 1, events.height, _SHORT_RUN), events.height]
-        )
+        first, stop = self.first[run], self.first[run + 1]
+        cuts = range(first + at + 1, stop, _SHORT_RUN)
+        return _of_events(self, [*([first] if at else []), first + at, *cuts, stop])
 
 
 _SUMMED = tuple(column.name for column in fields(Edits))[1:-3]  # what a run comes to
 
 
-def _of_events(events: pl.DataFrame, bounds: Sequence[int]) -> Edits:
-    """Return runs of events that begin at each of `bounds` but the last, where the last one ends."""
-    columns = {column.name: column.to_list() for column in events.get_columns()}
+def _of_events(edits: Edits, bounds: Sequence[int]) -> Edits:
+    """Return runs of the same events that begin at each of `bounds` but the last, where the last one ends."""
+    told = edits.events[bounds[0] : bounds[-1]]
+    columns = [told.get_column(name).to_list() for name in ("ts", "offset", "length", "units", "reason")]
     runs: list[tuple[Any, ...]] = []
     for first, stop in pairwise(bounds):
         ts, offset, length, units, reasons = (
-            columns[name][first:stop] for name in ("ts", "offset", "length", "units", "reason")
+            column[first - bounds[0] : stop - bounds[0]] for column in columns
         )
         upto = [*accumulate(map(sub, units, length))]
         is_only_typed = _TYPED.issuperset(reasons)
@@ -96,7 +96,7 @@ def _of_events(events: pl.DataFrame, bounds: Sequence[int]) -> Edits:
         place = offset[0], length[0], min(offset), offset[-1] + units[-1], upto[-1], max(upto)
         runs.append((ts[0], ts[-1], *place, typed, pasted, by_agent, is_only_typed, reasons[-1]))
     named = dict(zip(_SUMMED, zip(*runs, strict=True), strict=True))
-    return Edits(bounds, **named, events=events, lengths=columns["length"], texts=columns["text"])
+    return Edits(bounds, **named, events=edits.events, lengths=edits.lengths, texts=edits.texts)
 
 
 class Written:
@@ -140,13 +140,12 @@ class Region(NamedTuple):
     """A part of the document `[low, high]` in which edits do nothing to gaps but what they do to all of it.
 
     Attributes:
-        inside: gaps that the edits fall inside, open or measured.
+        inside: gaps that the edits fall inside.
         behind: gaps that end before the region: they know where they are untouched.
         ahead: gaps that begin after the region: they move along.
-        lost: measured gaps of which only pieces are known.
-        until: the first moment at which the time of an open gap runs out that these edits do not extend.
-        born: when the oldest open gap inside opened.
-        longest: units of the longest open gap inside.
+        until: the first moment at which the time of a gap runs out that these edits do not extend.
+        born: when the oldest gap inside opened.
+        longest: units of the longest gap inside.
     """
 
     low: int
@@ -154,37 +153,36 @@ class Region(NamedTuple):
     inside: list[Gap]
     behind: list[Gap]
     ahead: list[Gap]
-    lost: list[Gap]
     until: int
     born: int
     longest: int
 
 
-def region(
-    opened: Sequence[Gap], measured: Sequence[Gap], policy: Policy, start: int, end: int
-) -> Region | None:
-    """Return the region around an edit of `[start, end)`, null where the edit does more than a stretch can."""
-    low, high, born, longest, until = 0, NEVER, NEVER, 0, NEVER
+def region(gaps: Sequence[Gap], policy: Policy, start: int, end: int) -> Region | None:
+    """Return the region of open gaps around an edit of `[start, end)`, null where it does more than a stretch can."""
+    low, high, born, longest = 0, NEVER, NEVER, 0
     inside: list[Gap] = []
     behind: list[Gap] = []
     ahead: list[Gap] = []
-    lost: list[Gap] = []
     breaks_elsewhere = policy.breaks_on_edit_elsewhere
-    for gap in (*opened, *measured):  # on either side of a bound of any of them an edit does something else
-        is_open = gap.break_reason is None
-        first, last = gap.start, gap.end
-        if is_open and gap.tracking != EDITS:
+    for gap in gaps:  # on either side of a bound of any of them an edit does something else
+        if gap.tracking != EDITS:
             continue
-        if is_open and gap.awaited:
+        if gap.awaited:
             return None
-        if gap.is_lost:
-            lost.append(gap)
-        elif first <= start and end <= last:
+        first, last = gap.start, gap.end
+        if first <= start and end <= last:
             inside.append(gap)
             low, high = max(low, first), min(high, last)
-            if is_open:
-                born, longest = min(born, gap.opened_at), max(longest, last - first)
-        elif (is_open and breaks_elsewhere) or (end >= first and start <= last):
+            born, longest = min(born, gap.opened_at), max(longest, last - first)
+            for at, text in gap.pieces:
+                if at >= end:
+                    high = min(high, at)
+                elif at + len(text) <= start:
+                    low = max(low, at + len(text))
+                else:
+                    return None
+        elif breaks_elsewhere or (end >= first and start <= last):
             return None
         elif start > last:
             behind.append(gap)
@@ -192,15 +190,8 @@ def region(
         else:
             ahead.append(gap)
             high = min(high, first - 1)
-    if not breaks_elsewhere:
-        until = min((gap.deadline for gap in (*behind, *ahead) if gap.break_reason is None), default=NEVER)
-    pieces = [piece for gap in (*inside, *lost) for piece in gap.pieces]
-    if pieces:
-        if any(offset < end and start < offset + len(text) for offset, text in pieces):
-            return None
-        low = max([low, *(offset + len(text) for offset, text in pieces if offset < end)])
-        high = min([high, *(offset for offset, _ in pieces if offset >= end)])
-    return Region(low, high, inside, behind, ahead, lost, until, born, longest)
+    until = min((gap.deadline for gap in (*behind, *ahead)), default=NEVER)
+    return Region(low, high, inside, behind, ahead, until, born, longest)
 
 
 def follow(edits: Edits, first: int, stop: int, here: Region, *, idle: int, lifetime: int, most: int) -> int:
@@ -253,8 +244,6 @@ def _move(edits: Edits, first: int, stop: int, here: Region, grown: int) -> None
         gap.end += grown
         if gap.pieces:
             gap.shift_pieces(start, grown)
-    for gap in here.lost:
-        gap.shift_pieces(start, grown)
     if here.behind:
         least = min(edits.low[first:stop])
         for gap in here.behind:
@@ -283,10 +272,9 @@ def _count(edits: Edits, first: int, stop: int, inside: Sequence[Gap]) -> None:
         gap.pending.append((gap.start, written))
         if gap.next_count_at <= ts:
             gap.measure(ts)
-        if gap.break_reason is None:
-            gap.n_edits += count
-            gap.typed += typed
-            if not is_only_typed:
-                gap.pasted += pasted
-                gap.by_agent += by_agent
-                gap.is_only_typed = False
+        gap.n_edits += count
+        gap.typed += typed
+        if not is_only_typed:
+            gap.pasted += pasted
+            gap.by_agent += by_agent
+            gap.is_only_typed = False

@@ -1,0 +1,97 @@
+"""What is left of accepted text once its gap has ended: the counts that are still to come, gap by gap.
+
+Nothing else depends on a gap that has ended, so the edits that follow are gone through for it alone, and most of them
+as whole runs: they fall beside it. What does not live here: counts while a gap is open (`stretch.py`, `stream.py`).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from echo_dagster import utf16
+from echo_dagster.extraction.anchors import View
+from echo_dagster.extraction.gap import Gap
+from echo_dagster.extraction.stretch import Edits, Written
+
+
+class Sight(NamedTuple):
+    """A view of the whole document: at which event of the day's columns, when, and what it shows."""
+
+    at: int
+    ts: int
+    view: View
+
+
+def follow(gap: Gap, edits: Edits, at: int, stop: int, sights: Sequence[Sight]) -> None:
+    """Let the events `[at, stop)` change what stands of a gap's accepted text, and count it where its times come.
+
+    Where a view of the whole document shows something else, the log misses edits, and counting ends.
+
+    Args:
+        gap: one that has ended.
+        edits: the columns of its day.
+        at: the event that ended it, or the first after its end.
+        stop: the event before which to end; a run begins there.
+        sights: the views of the day, in order.
+    """
+    for sight in sights:
+        if sight.at >= at and gap.is_measured:
+            _follow(gap, edits, at, sight.at)
+            at = sight.at
+            gap.measure(sight.ts)
+            if not gap.stands_in(sight.view):
+                gap.stop_measuring()
+    _follow(gap, edits, at, stop)
+
+
+def _follow(gap: Gap, edits: Edits, at: int, stop: int) -> None:
+    run = bisect_right(edits.first, at) - 1
+    if edits.first[run] < at:  # it ended within a run
+        run += 1
+        _follow_events(gap, edits, at, min(edits.first[run], stop))
+    first, low, offset, length, grown = edits.first, edits.low, edits.offset, edits.length, edits.grown
+    last = gap.last_count_at
+    while gap.is_measured and first[run] < stop and edits.begun[run] <= last:
+        lowest = low[run]
+        if lowest is not None:  # an edit
+            end = offset[run] + length[run]
+            if gap.is_lost:
+                is_beside = False
+            elif is_beside := lowest > gap.end:
+                gap.right_known = min(gap.right_known, lowest - gap.end)
+            elif is_beside := end < gap.start:
+                gap.left_known = min(gap.left_known, gap.start - end)
+                gap.start += grown[run]
+                gap.end += grown[run]
+                gap.shift_pieces(0, grown[run])
+            if not is_beside:
+                _follow_near(gap, edits, run, lowest, end)
+        run += 1
+
+
+def _follow_near(gap: Gap, edits: Edits, run: int, low: int, end: int) -> None:
+    """Apply a run of edits whose first ends at `end`, and which changes nothing below `low`."""
+    is_inside = gap.is_lost or (gap.start <= low and end <= gap.end)
+    if is_inside and all(at + len(text) <= low or at >= end for at, text in gap.pieces):
+        gap.pending.append((gap.start, Written(edits, range(run, run + 1))))
+        gap.end += edits.grown[run]
+        gap.shift_pieces(edits.offset[run], edits.grown[run])
+    else:
+        _follow_events(gap, edits, edits.first[run], edits.first[run + 1])
+
+
+def _follow_events(gap: Gap, edits: Edits, at: int, stop: int) -> None:
+    """Apply edits one by one."""
+    for ts, offset, length, text in (
+        edits.events[at:stop].select("ts", "offset", "length", "text").iter_rows()
+    ):
+        gap.measure(ts)
+        if not gap.is_measured:
+            return
+        end, inserted = offset + length, utf16.to_units(text)
+        if gap.is_lost:
+            gap.apply("across", offset, end, inserted)
+        else:
+            gap.apply(*gap.place(offset, end, inserted))
