@@ -137,11 +137,6 @@ class Gap:
         """Whether edits can still change a count of retained text."""
         return self.next_count_at < NEVER and bool(self.pieces)
 
-    @property
-    def last_count_at(self) -> int:
-        """When the last count of retained text is due."""
-        return self.accepted_at + RETENTION_SECONDS[-1] * SECOND
-
     def decision(self) -> tuple[Any, ...]:
         """Return what is known of an acceptance, for `restore_decision`."""
         return self.taken, self.pieces, self.accepted_at, self.next_count_at, self.awaited

@@ -6,13 +6,14 @@ as whole runs: they fall beside it. What does not live here: counts while a gap 
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from echo_dagster import utf16
 from echo_dagster.extraction.anchors import View
-from echo_dagster.extraction.gap import Gap
+from echo_dagster.extraction.gap import SECOND, Gap
+from echo_dagster.extraction.schema import RETENTION_SECONDS
 from echo_dagster.extraction.stretch import Edits, Written
 
 
@@ -51,28 +52,48 @@ def _follow(gap: Gap, edits: Edits, at: int, stop: int) -> None:
     if edits.first[run] < at:  # it ended within a run
         run += 1
         _follow_events(gap, edits, at, min(edits.first[run], stop))
-    first, low, offset, length, grown = edits.first, edits.low, edits.offset, edits.length, edits.grown
-    last = gap.last_count_at
-    while gap.is_measured and first[run] < stop and edits.begun[run] <= last:
-        lowest = low[run]
-        if lowest is not None:  # an edit
-            end = offset[run] + length[run]
-            if gap.is_lost:
-                is_beside = False
-            elif is_beside := lowest > gap.end:
-                gap.right_known = min(gap.right_known, lowest - gap.end)
-            elif is_beside := end < gap.start:
-                gap.left_known = min(gap.left_known, gap.start - end)
-                gap.start += grown[run]
-                gap.end += grown[run]
-                gap.shift_pieces(0, grown[run])
-            if not is_beside:
-                _follow_near(gap, edits, run, lowest, end)
-        run += 1
+    end = bisect_left(edits.first, stop)
+    while gap.is_measured and run < end:
+        run = _pass_by(gap, edits, run, end)
+        if run < end:
+            _follow_near(gap, edits, run)
+            run += 1
 
 
-def _follow_near(gap: Gap, edits: Edits, run: int, low: int, end: int) -> None:
-    """Apply a run of edits whose first ends at `end`, and which changes nothing below `low`."""
+def _pass_by(gap: Gap, edits: Edits, run: int, stop: int) -> int:
+    """Apply the runs `[run, stop)` up to one that touches the gap, and return it; `stop` once the last count is due."""
+    last = gap.accepted_at + RETENTION_SECONDS[-1] * SECOND
+    first, end = gap.start, gap.end
+    if gap.is_lost:  # of which only pieces are known
+        first, end = gap.pieces[0][0], gap.pieces[-1][0] + len(gap.pieces[-1][1])
+    left, right, moved = gap.left_known, gap.right_known, 0
+    begun, low, offset, length, grown = edits.begun, edits.low, edits.offset, edits.length, edits.grown
+    for at in range(run, stop):
+        if begun[at] > last:
+            return stop  # nothing of the gap is asked for any more
+        lowest = low[at]
+        if lowest is None:  # no edit
+            continue
+        if lowest > end:
+            right = min(right, lowest - end)
+        elif (upto := offset[at] + length[at]) < first:
+            left = min(left, first - upto)
+            first += grown[at]
+            end += grown[at]
+            moved += grown[at]
+        else:
+            stop = at
+            break
+    gap.start += moved
+    gap.end += moved
+    gap.shift_pieces(0, moved)
+    gap.left_known, gap.right_known = left, right
+    return stop
+
+
+def _follow_near(gap: Gap, edits: Edits, run: int) -> None:
+    """Apply a run of edits that touches the gap: as a whole where it leaves the accepted text alone."""
+    low, end = edits.low[run], edits.offset[run] + edits.length[run]
     is_inside = gap.is_lost or (gap.start <= low and end <= gap.end)
     if is_inside and all(at + len(text) <= low or at >= end for at, text in gap.pieces):
         gap.pending.append((gap.start, Written(edits, range(run, run + 1))))
@@ -84,9 +105,7 @@ def _follow_near(gap: Gap, edits: Edits, run: int, low: int, end: int) -> None:
 
 def _follow_events(gap: Gap, edits: Edits, at: int, stop: int) -> None:
     """Apply edits one by one."""
-    for ts, offset, length, text in (
-        edits.events[at:stop].select("ts", "offset", "length", "text").iter_rows()
-    ):
+    for ts, offset, length, _, _, text in edits.events[at:stop].iter_rows():
         gap.measure(ts)
         if not gap.is_measured:
             return
