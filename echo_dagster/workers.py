@@ -50,6 +50,7 @@ def spread(
     # Fresh processes: a fork of one that runs threads, as Polars, DuckDB and Dagster do, can hang.
     fresh = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, mp_context=fresh, initializer=_begin, initargs=(begin,))
+    is_done = False
     try:
         with _environment(**_ONE_THREAD), _without_main():  # begun all at once, by items that are nothing
             for _ in range(workers):
@@ -61,8 +62,9 @@ def spread(
             done = handed.popleft().result()
             handed.extend(pool.submit(_do, item) for item in islice(left, 1))
             yield done
-    finally:
-        pool.shutdown(cancel_futures=True)
+        is_done = True
+    finally:  # nobody need wait for idle processes to end
+        pool.shutdown(wait=not is_done, cancel_futures=True)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from echo_dagster.extraction.gap import DAY, SECOND
 from echo_dagster.extraction.policies import Policy
 from echo_dagster.extraction.schema import GAP_SCHEMA
 from echo_dagster.extraction.stream import Events, Stream, Tally
-from echo_dagster.extraction.stretch import Edits
+from echo_dagster.extraction.stretch import Edits, Singles
 
 _OTHERS = ("completion_id", "offset", "length", "text", "prefix", "suffix", "reason")
 _LABELS = ("event_id", "repository", "language", "model", "source", "cohort", "consent", "latency_ms")
@@ -116,7 +116,7 @@ def _streams(frame: pl.DataFrame, policy: Policy) -> Iterator[tuple[tuple[str, s
         others=(~is_edit).cum_sum() - (~is_edit),
         shown=is_shown.cum_sum() - is_shown,
     ).filter("is_new")
-    others = runs.with_row_index("run").filter(~is_edit).select("run", "ts", "kind", *_OTHERS).rows()
+    others = runs.select(pl.int_range(pl.len()).alias("run"), "ts", "kind", *_OTHERS).filter(~is_edit).rows()
     labels = runs.filter(is_shown).select(_LABELS).rows()
     bounds = [*days.select("first", "others", "shown").rows(), (runs.height, len(others), len(labels))]
     held: _Days = []
@@ -175,8 +175,8 @@ def _runs(events: pl.DataFrame, idle: int) -> tuple[pl.DataFrame, Edits]:
     )
     columns = {name: runs.get_column(name).to_list() for name in runs.columns[1:]}
     columns["first"].append(events.height)
-    told = marked.select("ts", "offset", "length", "units", "reason", "text")
-    edits = Edits(**columns, events=told, lengths=told["length"].to_list(), texts=told["text"].to_list())
+    singles = Singles(*(marked.get_column(name).to_list() for name in Singles._fields))
+    edits = Edits(**columns, singles=singles)
     return marked.filter(~pl.col("is_joined")), edits
 
 

@@ -6,7 +6,6 @@ What does not live here: how the final text was found (`stream.py`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from rapidfuzz.distance import LCSseq
@@ -103,11 +102,12 @@ def kept_rate(replaced: str, proposal: str, final: str) -> float | None:
         return None
     if proposal in final:
         return 1.0
-    return sum(sum(units[block]) for block in _shared(tokens, final)) / proposed
+    return sum([sum(units[block]) for block in _shared(tokens, final)]) / proposed
 
 
-def _shared(tokens: list[str], text: str) -> Iterator[slice]:
-    """Yield the places of the tokens that a longest common subsequence with those of `text` holds."""
-    if text:
-        for block in LCSseq.opcodes(tokens, _TOKEN.findall(text)).as_matching_blocks():
-            yield slice(block.a, block.a + block.size)
+def _shared(tokens: list[str], text: str) -> list[slice]:
+    """Return the places of the tokens that a longest common subsequence with those of `text` holds."""
+    if not text:
+        return []
+    blocks = LCSseq.editops(tokens, _TOKEN.findall(text)).as_matching_blocks()
+    return [slice(block.a, block.a + block.size) for block in blocks]

@@ -105,7 +105,11 @@ def _follow_near(gap: Gap, edits: Edits, run: int) -> None:
 
 def _follow_events(gap: Gap, edits: Edits, at: int, stop: int) -> None:
     """Apply edits one by one."""
-    for ts, offset, length, _, _, text in edits.events[at:stop].iter_rows():
+    singles = edits.singles
+    for ts, offset, length, text in zip(
+        *(column[at:stop] for column in (singles.ts, singles.offset, singles.length, singles.text)),
+        strict=True,
+    ):
         gap.measure(ts)
         if not gap.is_measured:
             return

@@ -248,7 +248,7 @@ class Stream:
                 parts = edits.cut(run, stretch.first_outside(edits, run, here))
                 self._follow(parts, 0, len(parts.first) - 1, is_accepted=is_accepted and run + 1 == stop)
             else:
-                self._edit(ts, start, length, edits.texts[edits.first[run]], edits.reason[run])
+                self._edit(ts, start, length, edits.singles.text[edits.first[run]], edits.reason[run])
             run += 1
 
     def _stretch(
@@ -272,7 +272,7 @@ class Stream:
         for gap in here.inside:
             self._extend(gap, ts)
         if is_accepted and after == stop:  # of this edit, perhaps
-            inserted = utf16.to_units(edits.texts[edits.first[after] - 1])
+            inserted = utf16.to_units(edits.singles.text[edits.first[after] - 1])
             for gap in here.inside:
                 self._decisions.touch(gap, edits.end[last] - gap.start, inserted)
         return after

@@ -13,8 +13,6 @@ from itertools import accumulate, pairwise
 from operator import add, sub
 from typing import Any, NamedTuple
 
-import polars as pl
-
 from echo_dagster import utf16
 from echo_dagster.extraction.gap import EDITS, NEVER, Gap, Splice
 from echo_dagster.extraction.policies import Policy
@@ -23,6 +21,17 @@ _TYPED = frozenset((None, "typing"))
 
 #: A run that does more than a stretch can is cut up; so much of it is looked at again where its parts do too.
 _SHORT_RUN = 32
+
+
+class Singles(NamedTuple):
+    """The columns of single events, of which runs are put together."""
+
+    ts: Sequence[int]
+    offset: Sequence[Any]
+    length: Sequence[Any]
+    units: Sequence[Any]
+    reason: Sequence[str | None]
+    text: Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +52,7 @@ class Edits:
         typed, pasted, by_agent: units that were inserted so.
         is_only_typed: nothing else was done.
         reason: of the run's last edit.
-        events: ts, offset, length, units, reason and text of each event, not of each run;
-        lengths, texts: and two of its columns.
+        singles: the columns of each event, not of each run.
     """
 
     first: Sequence[int]
@@ -61,9 +69,7 @@ class Edits:
     by_agent: Sequence[int]
     is_only_typed: Sequence[bool]
     reason: Sequence[str | None]
-    events: pl.DataFrame
-    lengths: Sequence[Any]
-    texts: Sequence[Any]
+    singles: Singles
 
     def cut(self, run: int, at: int) -> Edits:
         """Return a run as several: its first `at` edits, the one after them alone, and the rest in short runs."""
@@ -72,18 +78,15 @@ class Edits:
         return _of_events(self, [*([first] if at else []), first + at, *cuts, stop])
 
 
-_SUMMED = tuple(column.name for column in fields(Edits))[1:-3]  # what a run comes to
+_SUMMED = tuple(column.name for column in fields(Edits))[1:-1]  # what a run comes to
 
 
 def _of_events(edits: Edits, bounds: Sequence[int]) -> Edits:
     """Return runs of the same events that begin at each of `bounds` but the last, where the last one ends."""
-    told = edits.events[bounds[0] : bounds[-1]]
-    columns = [told.get_column(name).to_list() for name in ("ts", "offset", "length", "units", "reason")]
+    *columns, _ = edits.singles
     runs: list[tuple[Any, ...]] = []
     for first, stop in pairwise(bounds):
-        ts, offset, length, units, reasons = (
-            column[first - bounds[0] : stop - bounds[0]] for column in columns
-        )
+        ts, offset, length, units, reasons = (column[first:stop] for column in columns)
         upto = [*accumulate(map(sub, units, length))]
         is_only_typed = _TYPED.issuperset(reasons)
         if is_only_typed:  # most runs
@@ -96,7 +99,7 @@ def _of_events(edits: Edits, bounds: Sequence[int]) -> Edits:
         place = offset[0], length[0], min(offset), offset[-1] + units[-1], upto[-1], max(upto)
         runs.append((ts[0], ts[-1], *place, typed, pasted, by_agent, is_only_typed, reasons[-1]))
     named = dict(zip(_SUMMED, zip(*runs, strict=True), strict=True))
-    return Edits(bounds, **named, events=edits.events, lengths=edits.lengths, texts=edits.texts)
+    return Edits(bounds, **named, singles=edits.singles)
 
 
 class Written:
@@ -126,7 +129,7 @@ class Written:
 def _own_text(edits: Edits, run: int) -> str:
     """Return what a run's edits leave of the text that they insert, a character per UTF-16 unit."""
     first, stop = edits.first[run], edits.first[run + 1]
-    texts, lengths = edits.texts, edits.lengths[first + 1 : stop]
+    texts, lengths = edits.singles.text, edits.singles.length[first + 1 : stop]
     own, done = "", first
     if any(lengths):
         for at, removed in enumerate(lengths, first + 1):
@@ -233,7 +236,7 @@ def first_outside(edits: Edits, run: int, here: Region | None) -> int:
     """Return how many edits of a run come before the first that falls below the region, which is null or too small."""
     if here is None or edits.low[run] >= here.low:
         return 0
-    offsets = edits.events[edits.first[run] : edits.first[run + 1]].get_column("offset").to_list()
+    offsets = edits.singles.offset[edits.first[run] : edits.first[run + 1]]
     return next(at for at, offset in enumerate(offsets) if offset < here.low)
 
 
